@@ -1,0 +1,38 @@
+# Every command sets up what it needs: Python 3.11 or later, make and a network are enough.
+# PYTHON=3.12 chooses another interpreter, VENV=.venv-3.12 another environment.
+
+VENV ?= .venv
+PYTHON ?=
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+SYNC = $(UV) sync --quiet --no-dev --inexact $(if $(PYTHON),--python $(PYTHON))
+
+export UV_PROJECT_ENVIRONMENT = $(VENV)
+export PATH := $(CURDIR)/.uv/bin:$(PATH)
+
+.PHONY: help demo test lint clean
+.DEFAULT_GOAL := help
+
+help: ## Say what there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/'
+
+demo: $(UV) ## Run the client against an API that it starts on this machine
+	@$(SYNC)
+	@$(VENV)/bin/cruds demo
+
+test: $(UV) ## Run the tests (ARGS="-k digest" chooses among them)
+	@$(SYNC) --group test
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(UV) ## Check style and types
+	@$(SYNC) --group lint
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+clean: ## Remove what the commands above made
+	rm -rf .venv* .uv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.uv/bin/uv:
+	@python3 -m venv .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv

@@ -1,0 +1,33 @@
+"""The classes of the installed auth schemes, by name: ``cruds.auth.Basic``, and those of other plugins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cruds_core import AuthABC, BearerToken, UnknownSchemeError
+from cruds_core.plugins import default
+
+if TYPE_CHECKING:
+    from cruds_auth_basic import ApiKey, Basic, Digest
+
+__all__ = ["ApiKey", "AuthABC", "Basic", "BearerToken", "Digest"]
+
+
+def __getattr__(name: str) -> Any:
+    """The class of a scheme, which has the name of the scheme in small letters as its own.
+
+    Raises:
+        ImportError: No plugin that may be used offers it; the message says what to install.
+        AttributeError: The name is none that a class has.
+    """
+    if not name[:1].isupper():
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    try:
+        return default().factory(name.lower())
+    except UnknownSchemeError as error:
+        raise ImportError(f"{__name__}.{name}: {error}", name=__name__) from None
+
+
+def __dir__() -> list[str]:
+    return __all__

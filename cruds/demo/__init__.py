@@ -1,0 +1,1 @@
+"""The embedded JSON API that the demo and the tests run against."""

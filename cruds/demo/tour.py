@@ -1,0 +1,103 @@
+"""What `make demo` shows: the client at work against an API on this machine, and what a caller sees."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from time import monotonic
+
+from rich.console import Console
+from rich.text import Text
+
+from cruds import Client
+from cruds.demo.api import DemoAPI
+from cruds_core import StatusError
+
+
+class Story:
+    """Prints each step as a line: what was done, and what came of it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def title(self, text: str) -> None:
+        """Begin a part."""
+        self._console.print(Text(f"\n{text}", style="bold"))
+
+    def step(self, done: str, result: object) -> None:
+        """Print a call that returned."""
+        self._line(done, str(result), "green")
+
+    @contextmanager
+    def refused(self, done: str, status: int) -> Generator[None]:
+        """Print a call that is refused with this status; it is an error if it is not."""
+        try:
+            yield
+        except StatusError as error:
+            if error.status != status:
+                raise
+            self._line(done, f"{type(error).__name__}: {error}", "yellow")
+        else:
+            msg = f"the API should have refused this with {status}: {done}"
+            raise AssertionError(msg)
+
+    def _line(self, done: str, result: str, style: str) -> None:
+        self._console.print(Text.assemble(f"  {done:<34} ", (result, style)), soft_wrap=True)
+
+
+def tour(console: Console | None = None) -> None:
+    """Start the API, walk through the client's calls, and end the API.
+
+    Args:
+        console: Where it is printed; standard output unless given.
+    """
+    story = Story(console or Console(highlight=False))
+    with DemoAPI() as api, tempfile.TemporaryDirectory() as folder:
+        story.title(f"A JSON API at {api.url}, and a Client with username and password")
+        with Client(api.url, auth=(api.username, api.password)) as client:
+            _crud(story, client)
+            _files(story, client, folder)
+            _refusals(story, client)
+        story.title("The same API with a bearer token, and with nothing")
+        with Client(api.url, auth=api.token) as client:
+            story.step('read("books") with the token', client.read("books"))
+        with Client(api.url) as client, story.refused('read("books") without', 401):
+            client.read("books")
+        story.title(f"{len(api.requests)} requests over {api.connections} connections. That is all.")
+
+
+def _crud(story: Story, client: Client) -> None:
+    story.step("create a book", client.create("books", {"name": "Dune", "year": 1956}))
+    story.step("create another", client.create("books", {"name": "Emma", "year": 1815}))
+    story.step("list them", client.read("books"))
+    story.step("list those of 1815", client.read("books", params={"year": 1815}))
+    story.step("read one", client.read("books/1"))
+    story.step("patch its year", client.update("books/1", {"year": 1965}))
+    story.step("replace it", client.update("books/1", {"name": "Dune", "pages": 412}, replace=True))
+    story.step("delete the other", client.delete("books/2"))
+
+
+def _files(story: Story, client: Client, folder: str) -> None:
+    story.title("Files: uploaded as a form, streamed, and downloaded whole or not at all")
+    cover = io.BytesIO(b"\x89PNG" + bytes(1 << 20))
+    answer = client.create("books/1/files", None, files={"note": "front", "cover": ("cover.png", cover)})
+    story.step("upload a cover of 1 MiB", answer["files"][0])
+    path = client.download("books/1/files/cover.png", folder)
+    story.step("download it", f"{path.name}, {path.stat().st_size} bytes")
+
+
+def _refusals(story: Story, client: Client) -> None:
+    story.title("What a caller sees when the answer is no")
+    with story.refused("read what is not there", 404):
+        client.read("books/99")
+    with story.refused("create a name that is taken", 409):
+        client.create("books", {"name": "Dune"})
+    with story.refused("create without a name", 422):
+        client.create("books", {"title": "Dune"})
+    start = monotonic()
+    answer = client.read("flaky", params={"key": "demo", "times": 1, "status": 503, "retry_after": 1})
+    story.step("a 503 with Retry-After: 1", f"{answer}, {monotonic() - start:.1f} s later, by itself")
+    with story.refused("one with Retry-After: 3600", 503):
+        client.read("flaky", params={"key": "later", "times": 9, "status": 503, "retry_after": 3600})

@@ -1,0 +1,83 @@
+"""Checks of what a Client is made with: each names the argument, what was got, and what would do."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import urllib3
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def whole(name: str, value: object, *, least: int = 0) -> int:
+    """A whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        msg = f"{name} must be an int (got {_shown(value)})"
+        raise TypeError(msg)
+    if value < least:
+        msg = f"{name} must be at least {least} (got {value})"
+        raise ValueError(msg)
+    return value
+
+
+def seconds(name: str, value: object, *, zero: bool) -> float:
+    """A finite number of seconds, not negative, and not 0 unless ``zero``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        msg = f"{name} must be a number of seconds (got {_shown(value)})"
+        raise TypeError(msg)
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        msg = f"{name} must be a {'non-negative' if zero else 'positive'} number of seconds (got {value})"
+        raise ValueError(msg)
+    return value
+
+
+def timeout(value: object) -> urllib3.Timeout:
+    """Seconds for the connection and for each piece of an answer, None for no limit, or a Timeout."""
+    if isinstance(value, urllib3.Timeout):
+        return value
+    limit = None if value is None else seconds("timeout", value, zero=False)
+    return urllib3.Timeout(connect=limit, read=limit)
+
+
+def statuses(name: str, values: Iterable[object]) -> frozenset[int]:
+    """Status codes."""
+    try:
+        given = list(values)
+    except TypeError:
+        msg = f"{name} must be status codes, like (503, 429) (got {_shown(values)})"
+        raise TypeError(msg) from None
+    for status in given:
+        if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
+            msg = f"{name} must hold status codes from 100 to 599 (got {_shown(status)})"
+            raise ValueError(msg)
+    return frozenset(status for status in given if isinstance(status, int))
+
+
+def verification(value: object) -> bool | str:
+    """Whether certificates are checked, or the path of the CAs to check against."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, (str, os.PathLike)):
+        msg = f"verify_ssl must be True, False or the path of a file or folder of CAs (got {_shown(value)})"
+        raise TypeError(msg)
+    path = os.fsdecode(cast("str", value))
+    if not Path(path).exists():
+        msg = f'verify_ssl is "{path}", which does not exist; give the path of a PEM file or folder of CAs'
+        raise ValueError(msg)
+    return path
+
+
+def manager(value: object) -> urllib3.PoolManager | None:
+    """A PoolManager or ProxyManager, or None."""
+    if value is not None and not isinstance(value, urllib3.PoolManager):
+        msg = f"manager must be a urllib3 PoolManager or ProxyManager (got {_shown(value)})"
+        raise TypeError(msg)
+    return value
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, (int, float)) else type(value).__name__

@@ -1,0 +1,347 @@
+"""The Client: create, read, update and delete, answered with data."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+
+import urllib3
+from urllib3.exceptions import InsecureRequestWarning
+
+from . import arguments
+from ._version import __version__
+from .auth import AuthABC, BearerToken
+from .content import encode
+from .download import FileSink
+from .event import default_observers
+from .pool import Pool
+from .request import Headers, Request
+from .retry import RetryPolicy
+from .transport import Transport
+from .url import BaseURL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from .multipart import Fields
+    from .plugins import Plugins
+    from .response import Response
+    from .secret import SecretSource
+    from .transport import Sink
+    from .url import Params
+
+    #: What ``auth=`` takes.
+    Auth: TypeAlias = AuthABC | str | tuple[str, SecretSource] | list[str] | Mapping[str, Any] | None
+
+_MIB = 1 << 20
+
+# RFC 9110, section 12.5.1: whatever there is, and JSON where there is a choice.
+_ACCEPT_JSON = "application/json, */*;q=0.5"
+
+_DEFAULT_HEADERS = {
+    "Accept": "*/*",
+    "User-Agent": f"cruds-core/{__version__}",
+    **urllib3.make_headers(accept_encoding=True),
+}
+
+
+class Client:
+    """A client of one REST API: its calls are create, read, update and delete, its answers are data.
+
+    A Client may be shared by threads. It is a context manager that closes its connections.
+
+    Args:
+        host: The API: a host name or URL, with or without a base path. Without a scheme it means https,
+            and http for a loopback address.
+        auth: Who asks: None; a str, a bearer token; a pair, username and password for the scheme ``basic``;
+            an `AuthABC`; or a mapping ``{"scheme": name, **options}`` for any installed scheme.
+        manager: A urllib3 PoolManager or ProxyManager of your own. Its TLS is used, and the ``timeout`` and
+            ``retries`` that it was made with go before those given here.
+        timeout: Seconds to wait for a connection, and for each piece of an answer. None waits for ever.
+        raise_status: Whether an answer with a status of 400 or more raises a StatusError.
+        retries: How many times a request is repeated: GET, HEAD, PUT, DELETE and OPTIONS on the listed
+            statuses, on connection errors and on broken answers; POST and PATCH only where the server cannot
+            have acted. 0 or None for never.
+        backoff_factor: Seconds; the pause before the n-th repetition is random, at most
+            ``backoff_factor * 2 ** (n - 1)`` and 120. There is none before the first.
+        retry_status_codes: The statuses that are retried.
+        serialize: Whether data is written, and answers are read, as JSON.
+        verify_ssl: Whether certificates are checked, against the CAs of the platform; or the path of a
+            PEM file or folder of the CAs to check against.
+        retry_unsafe: Whether POST and PATCH are repeated like the others, though that may do a thing twice.
+            A header ``Idempotency-Key`` makes a single call so.
+        max_response_size: Bytes of content that an answer may have, decompressed. Downloads have no limit.
+        plugins: The registry to take schemes from and observers in; the program's own unless given.
+
+    Attributes:
+        host: The URL that every uri is appended to; it ends with a slash.
+        request_headers: Headers for every request, to add to.
+        status_ignore: Statuses that do not raise, to add to.
+        raise_status: As given.
+        serialize: As given.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: An argument has a value that cannot work.
+        PluginError: The scheme that ``auth`` names cannot be used.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        auth: Auth = None,
+        manager: urllib3.PoolManager | None = None,
+        timeout: float | urllib3.Timeout | None = 300.0,
+        raise_status: bool = True,
+        retries: int | None = 4,
+        backoff_factor: float = 0.9,
+        retry_status_codes: Iterable[int] = (504, 503, 502, 500, 429, 425, 408),
+        serialize: bool = True,
+        verify_ssl: bool | str | os.PathLike[str] = True,
+        *,
+        retry_unsafe: bool = False,
+        max_response_size: int = 512 * _MIB,
+        plugins: Plugins | None = None,
+    ) -> None:
+        self._base = BaseURL(host)
+        self.host = self._base.url
+        self.raise_status = raise_status
+        self.serialize = serialize
+        self.status_ignore: set[int] = set()
+        self.request_headers: urllib3.HTTPHeaderDict = Headers()
+        verify = arguments.verification(verify_ssl)
+        pool = Pool(arguments.manager(manager), arguments.timeout(timeout), verify=verify)
+        policy = RetryPolicy(
+            arguments.whole("retries", retries or 0),
+            backoff_factor=arguments.seconds("backoff_factor", backoff_factor, zero=True),
+            status_forcelist=arguments.statuses("retry_status_codes", retry_status_codes),
+            allowed_methods=None if retry_unsafe else RetryPolicy.DEFAULT_ALLOWED_METHODS,
+        )
+        scheme = _scheme(auth, plugins)
+        self._owns_scheme = scheme is not auth
+        self._transport = Transport(
+            pool,
+            scheme,
+            pool.retry or policy,
+            default_observers if plugins is None else plugins.observers,
+            arguments.whole("max_response_size", max_response_size, least=1),
+        )
+        if verify is False and manager is None:
+            msg = "verify_ssl=False: anybody on the way can read and change all; it takes a CA file, too"
+            warnings.warn(msg, InsecureRequestWarning, stacklevel=2)
+
+    @property
+    def auth(self) -> AuthABC | None:
+        """The scheme that authenticates requests, or None."""
+        return self._transport.auth
+
+    @property
+    def manager(self) -> urllib3.PoolManager:
+        """The manager of urllib3 that keeps the connections."""
+        return self._transport.pool.manager
+
+    def create(
+        self,
+        uri: str,
+        data: Any,
+        params: Params | None = None,
+        files: Fields | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Make something new: a POST.
+
+        Args:
+            uri: Where, below ``host``.
+            data: With ``serialize`` any JSON value, or bytes as they are; without, str, bytes or a binary
+                file. None sends no content.
+            params: Query parameters: a sequence repeats its name, None is left out.
+            files: Fields of a form, sent as multipart/form-data in place of ``data``: by name a str or
+                bytes, ``(filename, data)`` or ``(filename, data, content_type)``. A binary file is streamed.
+            headers: Headers for this call.
+
+        Returns:
+            What the answer holds: a JSON value, or bytes where it is not JSON; ``b""`` for no content.
+
+        Raises:
+            StatusError: The answer has an error status: ClientError, ServerError or RedirectError.
+            RequestError: There was no usable answer.
+            ContentError: ``data`` or ``files`` cannot be encoded, or the answer is broken or too large.
+            AuthError: There were no credentials.
+            ValueError: ``uri`` lies outside ``host``.
+        """
+        return self.request("POST", uri, data, params, files, headers=headers).data
+
+    def read(
+        self, uri: str, params: Params | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """Read something: a GET. Arguments, answer and errors as `create`."""
+        return self.request("GET", uri, params=params, headers=headers).data
+
+    def update(
+        self,
+        uri: str,
+        data: Any,
+        params: Params | None = None,
+        replace: bool = False,
+        files: Fields | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Change something: a PATCH, or a PUT with ``replace``. The rest as `create`."""
+        return self.request("PUT" if replace else "PATCH", uri, data, params, files, headers=headers).data
+
+    def delete(
+        self, uri: str, params: Params | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """Remove something: a DELETE. Arguments, answer and errors as `create`."""
+        return self.request("DELETE", uri, params=params, headers=headers).data
+
+    def download(
+        self,
+        uri: str,
+        path: str | os.PathLike[str] | None = None,
+        filename: str | None = None,
+        params: Params | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Path:
+        """Read something into a new file: a GET, streamed in constant memory.
+
+        The file is named by the answer's Content-Disposition, else by the last segment of the uri, else by
+        ``filename``; what could lead out of the folder is taken out of the name. It is there whole or not
+        at all, and replaces no other.
+
+        Args:
+            uri: Where, below ``host``.
+            path: An existing folder; the current one unless given.
+            filename: The name where neither the answer nor the uri has one.
+            params: Query parameters.
+            headers: Headers for this call.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            NotADirectoryError: ``path`` is no folder.
+            FileExistsError: A file of that name exists.
+            ValueError: Nothing names the file.
+        """
+        folder = Path.cwd() if path is None else Path(path)
+        if not folder.is_dir():
+            msg = f'path must be an existing folder (got "{folder}")'
+            raise NotADirectoryError(msg)
+        sink = FileSink(folder, filename)
+        self._send("GET", uri, None, params, None, headers, sink)
+        return sink.path
+
+    def request(
+        self,
+        method: str,
+        uri: str,
+        data: Any = None,
+        params: Params | None = None,
+        files: Fields | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send a request of any method, and return the whole answer: status, headers and data.
+
+        Args:
+            method: The method, for example ``"HEAD"`` or ``"OPTIONS"``.
+            uri: Where, below ``host``.
+            data: As in `create`.
+            params: As in `create`.
+            files: As in `create`.
+            headers: As in `create`.
+
+        Returns:
+            The answer, whose status is no error or one that does not raise.
+
+        Raises:
+            ValueError: ``method`` is not a token, or ``uri`` lies outside ``host``.
+            CrudsError: As in `create`.
+        """
+        return self._send(method, uri, data, params, files, headers)
+
+    def close(self) -> None:
+        """Close idle connections, and a scheme that was made from ``auth``. The Client can be used again."""
+        self._transport.pool.close()
+        if self._owns_scheme and self.auth is not None:
+            self.auth.close()
+
+    def _send(
+        self,
+        method: str,
+        uri: str,
+        data: object,
+        params: Params | None,
+        files: Fields | None,
+        headers: Mapping[str, str] | None,
+        sink: Sink | None = None,
+    ) -> Response:
+        merged = Headers(_DEFAULT_HEADERS)
+        if self.serialize and sink is None:
+            merged["Accept"] = _ACCEPT_JSON
+        if headers is not None and not isinstance(headers, Mapping):
+            msg = f"headers must be a mapping of names to values (got {type(headers).__name__})"
+            raise TypeError(msg)
+        for given in (self.request_headers, headers or {}):
+            for name in given:
+                merged.discard(name)
+            merged.extend(given)
+        content = encode(data, files, merged, serialize=self.serialize)
+        return self._transport.send(
+            Request(method, self._base.join(uri, params), merged, content),
+            deserialize=self.serialize,
+            tolerates=lambda status: not self.raise_status or status in self.status_ignore,
+            sink=sink,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.host}>"
+
+
+def _scheme(auth: object, plugins: Plugins | None) -> AuthABC | None:
+    """The scheme that ``auth`` stands for: never less than what was asked for."""
+    if auth is None or isinstance(auth, AuthABC):
+        return auth
+    if isinstance(auth, str):
+        return BearerToken(auth)
+    options: dict[str, Any]
+    if isinstance(auth, (tuple, list)) and len(pair := cast("list[Any]", auth)) == 2:
+        username, password = pair
+        options = {"scheme": "basic", "username": username, "password": password}
+    elif isinstance(auth, Mapping):
+        options = dict(cast("Mapping[str, Any]", auth))
+    else:
+        kind = type(cast("Any", auth)).__name__
+        msg = (
+            "auth must be None, a str (bearer token), a pair (username, password), an AuthABC or a mapping "
+            f'like {{"scheme": "oauth2", ...}} (got {kind})'
+        )
+        raise TypeError(msg)
+    scheme = options.pop("scheme", None)
+    if not isinstance(scheme, str):
+        msg = 'auth as a mapping needs a "scheme", the name of an installed scheme'
+        raise TypeError(msg)
+    if plugins is None:
+        from .plugins import default  # imported late: a Client without named schemes needs no plugins
+
+        plugins = default()
+    return plugins.create(scheme, **options)

@@ -1,0 +1,148 @@
+"""Data to the content of a request, and the content of an answer to data."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from .exceptions import ContentError
+from .multipart import Fields, Stream, encode_form
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from urllib3 import BaseHTTPResponse
+
+    from .request import Content, Headers
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 1 << 17  # bytes: as much as is decompressed at a time
+
+
+def encode(data: object, files: Fields | None, headers: Headers, *, serialize: bool) -> Content:
+    """The content of a request. Sets Content-Type and, for a stream, Content-Length in ``headers``.
+
+    Args:
+        data: With ``serialize``, bytes as they are and anything else as JSON; without, str (as
+            UTF-8), bytes or a binary reader. None is no content.
+        files: Form fields, sent as multipart/form-data in place of ``data``.
+        headers: The headers of the request. A Content-Type that is there stays, but for a form's.
+        serialize: Whether ``data`` is written as JSON.
+
+    Raises:
+        ContentError: ``data`` or ``files`` cannot be encoded.
+    """
+    content: Content
+    if files:
+        content, content_type = encode_form(files)
+        headers["Content-Type"] = content_type  # only this one names the boundary
+    elif data is None:
+        return None
+    elif isinstance(data, (bytes, bytearray, memoryview)):
+        content = bytes(cast("bytes", data))
+    elif serialize:
+        content = dump_json(data)
+        headers.setdefault("Content-Type", "application/json")
+    elif isinstance(data, str):
+        content = data.encode()
+    elif hasattr(data, "read"):
+        content = Stream([cast("Any", data)])
+    else:
+        msg = (
+            f"data must be str, bytes or a binary file with serialize=False (got {type(data).__name__}); "
+            "JSON is written with serialize=True"
+        )
+        raise ContentError(msg)
+    if isinstance(content, Stream) and content.length is not None:
+        headers["Content-Length"] = str(content.length)
+    return content
+
+
+def dump_json(data: object) -> bytes:
+    """Data as JSON text in UTF-8 (RFC 8259).
+
+    Raises:
+        ContentError: The data holds something that JSON cannot.
+    """
+    try:
+        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        # The message of UnicodeEncodeError quotes the text: it says too much.
+        reason = "it holds a lone surrogate" if isinstance(error, UnicodeEncodeError) else str(error)
+        msg = f"data cannot be written as JSON: {reason}; send str, bytes or a file with serialize=False"
+    raise ContentError(msg)
+
+
+def load_json(content: bytes) -> Any:
+    """The JSON value in ``content``, in UTF-8, -16 or -32.
+
+    Raises:
+        ValueError: It is not JSON, nests too deep, or holds a number too long to convert.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def is_json(content_type: str | None, subtype: str | None = None) -> bool:
+    """Whether a Content-Type says JSON: ``application/json`` or a ``+json`` suffix (RFC 6839)."""
+    if content_type is None:
+        return False
+    kind, _, name = content_type.partition(";")[0].strip().lower().partition("/")
+    if subtype is not None:
+        return kind == "application" and name == subtype
+    return name == "json" or name.endswith("+json")
+
+
+def decode(content: bytes, content_type: str | None) -> Any:
+    """The JSON value of an answer, or its bytes where it is not JSON."""
+    if not content or (content_type and not is_json(content_type)):
+        return content
+    try:
+        return load_json(content)
+    except ValueError:
+        if content_type:
+            logger.warning("the answer is not the JSON that its Content-Type says it is; returned as bytes")
+        return content
+
+
+def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """An answer's content, decompressed, in pieces of bounded size.
+
+    Raises:
+        urllib3.exceptions.HTTPError: It could not be read.
+    """
+    return iter(lambda: response.read(_CHUNK), b"")
+
+
+class TooLarge(Exception):
+    """Raised inside the transport when an answer exceeds the limit. Never seen by a caller."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def receive(response: BaseHTTPResponse, limit: int) -> bytes:
+    """All of an answer's content, decompressed, holding no more than ``limit`` bytes of it.
+
+    Raises:
+        TooLarge: There is more of it.
+        urllib3.exceptions.HTTPError: It could not be read.
+    """
+    expected = response.length_remaining
+    if expected is not None and expected > limit:
+        raise TooLarge(response.status)
+    if expected is not None and "Content-Encoding" not in response.headers:
+        return response.read()
+    buffer = io.BytesIO()
+    for chunk in chunks(response):
+        buffer.write(chunk)
+        if buffer.tell() > limit:
+            raise TooLarge(response.status)
+    return buffer.getvalue()

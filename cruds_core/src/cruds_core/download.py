@@ -1,0 +1,121 @@
+"""An answer into a file: under a safe name, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import unicodedata
+from contextlib import suppress
+from email.message import Message
+from email.utils import collapse_rfc2231_value
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from .content import chunks
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+_LONGEST = 255  # bytes: what a name may have on the usual file systems
+# What Windows forbids or gives a meaning in a name, the separators of all systems among it.
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+
+class FileSink:
+    """Takes an answer's content into a new file.
+
+    Args:
+        folder: Where the file is made.
+        fallback: The name of the file where neither the answer nor the URL has one.
+    """
+
+    def __init__(self, folder: Path, fallback: str | None) -> None:
+        self._folder = folder
+        self._fallback = fallback
+        #: The file, once it is there.
+        self.path = folder
+
+    def __call__(self, response: BaseHTTPResponse) -> None:
+        """Write the content. An error leaves no file behind.
+
+        Raises:
+            FileExistsError: There is a file of this name.
+            ValueError: Nothing names the file.
+        """
+        self.path = self._folder / self._name(response)
+        if self.path.exists():
+            raise FileExistsError(_taken(self.path))
+        descriptor, part = tempfile.mkstemp(".part", ".", self._folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                for chunk in chunks(response):
+                    file.write(chunk)
+            self._publish(Path(part))
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+
+    def _publish(self, part: Path) -> None:
+        part.chmod(0o666 & ~_umask())  # a temporary file is its owner's alone
+        try:
+            self.path.touch(exist_ok=False)  # takes the name, if nobody has since
+        except FileExistsError:
+            raise FileExistsError(_taken(self.path)) from None
+        part.replace(self.path)
+
+    def _name(self, response: BaseHTTPResponse) -> str:
+        last_segment = unquote(urlsplit(response.url or "").path.rpartition("/")[2])
+        for candidate in (
+            _disposition(response.headers.get("Content-Disposition")),
+            last_segment,
+            self._fallback,
+        ):
+            if candidate and (name := safe_name(candidate)):
+                return name
+        msg = "neither the answer nor the uri names the file; pass filename="
+        raise ValueError(msg)
+
+
+def safe_name(text: str) -> str:
+    """A name that stays in its folder on every system: ``""`` where nothing is left of the text."""
+    last = text.replace("\\", "/").rpartition("/")[2]
+    visible = "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
+    # A leading dot hides a file, or makes it the settings of a program.
+    name = _FORBIDDEN.sub("_", visible).strip(" .")
+    if _RESERVED.match(name):
+        name = f"_{name}"
+    stem, dot, suffix = name.rpartition(".")
+    while len(name.encode()) > _LONGEST:
+        stem, suffix = (stem[:-1], suffix) if stem else (stem, suffix[:-1])
+        name = stem + dot + suffix
+    return name
+
+
+def _disposition(value: str | None) -> str | None:
+    """The filename of a Content-Disposition (RFC 6266, section 4.3), by ``filename*`` where that is there."""
+    if value is None:
+        return None
+    message = Message()
+    message["Content-Disposition"] = value
+    names = [value for name, value in message.get_params([], "Content-Disposition") if name == "filename"]
+    extended = [name for name in names if isinstance(name, tuple)]
+    name = next(iter(extended or names), None)
+    if name is None:
+        return None
+    text = collapse_rfc2231_value(name)
+    with suppress(UnicodeError):  # headers are read as Latin-1, and many servers write UTF-8
+        text = text.encode("latin-1").decode()
+    return text
+
+
+def _taken(path: Path) -> str:
+    return f'"{path}" exists, and download() replaces no file; move it away, or choose another folder'
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

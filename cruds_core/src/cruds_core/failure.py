@@ -1,0 +1,125 @@
+"""What went wrong below us, said in our words: the errors of urllib3 as ours."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import traceback
+from typing import TYPE_CHECKING
+
+from urllib3 import exceptions as urllib3_errors
+
+from . import exceptions
+
+if TYPE_CHECKING:
+    from urllib3 import Timeout
+
+    from .request import Request
+
+
+def translate(
+    error: Exception, request: Request, *, attempts: int, timeout: Timeout, in_content: bool
+) -> exceptions.RequestError:
+    """The error to raise from what urllib3 raised. Clears the locals of the frames that raised it.
+
+    Args:
+        error: What urllib3 raised. It should become the ``__cause__``.
+        request: The request as it was before it was authenticated.
+        attempts: How many times it was tried.
+        timeout: What the connection waits for, in seconds.
+        in_content: Whether the head of an answer had arrived.
+    """
+    cls, fact = _classify(error, request, timeout, in_content=in_content)
+    _forget_locals(error)
+    times = "" if attempts == 1 else f" ({attempts} attempts)"
+    message = f"{request}: {fact}{times}"
+    return cls(message, method=request.method, url=request.shown_url, attempts=attempts)
+
+
+def _classify(
+    error: Exception, request: Request, timeout: Timeout, *, in_content: bool
+) -> tuple[type[exceptions.RequestError], str]:
+    match error:
+        case urllib3_errors.ProxyError():
+            reason = _reason(error.original_error)
+            return exceptions.ProxyError, f"the proxy did not take the request: {reason}"
+        case urllib3_errors.NameResolutionError():
+            host = request.origin.host
+            return exceptions.NameResolutionError, (
+                f'"{host}" has no address; check the spelling of host, and the network'
+            )
+        case urllib3_errors.NewConnectionError():
+            reason = _reason(error)
+            return exceptions.ConnectError, f"no connection: {reason}; check host and port, and that it runs"
+        case urllib3_errors.ConnectTimeoutError():
+            seconds = timeout.connect_timeout
+            return exceptions.RequestTimeoutError, f"no connection within {seconds} s; see timeout="
+        case urllib3_errors.TimeoutError():
+            what = "the answer broke off" if in_content else "no answer"
+            return (
+                exceptions.RequestTimeoutError,
+                f"{what}: nothing came for {timeout.read_timeout} s; see timeout=",
+            )
+        case urllib3_errors.SSLError():
+            return exceptions.TLSError, _tls_fact(error)
+        case urllib3_errors.DecodeError():
+            return exceptions.DecompressionError, "the content does not fit its Content-Encoding"
+        case urllib3_errors.ProtocolError():
+            return _protocol_failure(error, in_content=in_content)
+        case _:
+            return exceptions.RequestError, f"urllib3 raised {type(error).__name__}"
+
+
+def _protocol_failure(error: Exception, *, in_content: bool) -> tuple[type[exceptions.RequestError], str]:
+    causes = (error.__cause__, *error.args)
+    if in_content:
+        if any(isinstance(cause, http.client.IncompleteRead) for cause in causes):
+            return exceptions.TruncatedResponseError, "the content ended before its announced length"
+        return exceptions.BrokenResponseError, f"the content broke off: {_reason(error)}"
+    not_http = (http.client.BadStatusLine, http.client.LineTooLong, http.client.UnknownProtocol)
+    lost = http.client.RemoteDisconnected
+    if any(isinstance(cause, not_http) and not isinstance(cause, lost) for cause in causes):
+        return exceptions.BrokenResponseError, "what came back is not HTTP; check scheme and port of host"
+    return exceptions.ConnectionLostError, f"the connection ended before an answer: {_reason(error)}"
+
+
+def _tls_fact(error: Exception) -> str:
+    for cause in (error.__cause__, *error.args):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"the certificate of the server is not trusted: {cause.verify_message}; "
+                "for a CA of your own pass the path of its PEM file as verify_ssl="
+            )
+    return f"no secure connection: {_reason(error)}; does this port speak TLS?"
+
+
+def is_final(error: Exception) -> bool:
+    """Whether another attempt would end the same way, or may not be made."""
+    if isinstance(error, urllib3_errors.SSLError):
+        refused = (ssl.SSLCertVerificationError, ssl.CertificateError)
+        return any(isinstance(cause, refused) for cause in (error.__cause__, *error.args))
+    if isinstance(error, urllib3_errors.ProxyError):  # http.client has no other way to say a 407
+        return "failed: 4" in str(error.original_error)
+    passing = (
+        urllib3_errors.ConnectTimeoutError,
+        urllib3_errors.ReadTimeoutError,
+        urllib3_errors.ProtocolError,
+    )
+    return not isinstance(error, passing)
+
+
+def _reason(error: BaseException) -> str:
+    """What the operating system, or the peer, said: never a text of urllib3, which may quote a URL."""
+    for cause in (error.__cause__, *error.args, error):
+        if isinstance(cause, ssl.SSLError):
+            return cause.reason or "TLS failed"
+        if isinstance(cause, OSError):
+            return cause.strerror or str(cause) or type(cause).__name__
+    return type(error).__name__
+
+
+def _forget_locals(error: BaseException | None) -> None:
+    """Clear the frames of urllib3 and http.client, whose locals hold the headers that were sent."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,43 @@
+"""A lock that a forked child finds free."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+
+
+class ForkSafeLock:
+    """A threading.Lock that is new in a forked child: a thread of the parent may have held it.
+
+    It is left out of a pickle and a copy of the object that has it: those get one of their own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _locks.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[ForkSafeLock], tuple[()]]:
+        return ForkSafeLock, ()
+
+    def renew(self) -> None:
+        """Start with a free lock."""
+        self._lock = threading.Lock()
+
+
+_locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for lock in list(_locks):
+        lock.renew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_renew_all)

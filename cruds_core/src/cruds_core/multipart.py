@@ -1,0 +1,161 @@
+"""Content that is streamed: files, and multipart/form-data around them."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from urllib3.fields import RequestField
+from urllib3.filepost import choose_boundary
+
+from .exceptions import ContentError
+from .request import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sized
+
+#: Form fields as ``files`` takes them, by name or as (name, value) pairs. A value is str, bytes, int or a
+#: binary reader, or one of urllib3's tuples around it: (filename, data) or (filename, data, content_type).
+Fields: TypeAlias = "Mapping[str, Any] | Iterable[tuple[str, Any] | RequestField]"
+
+
+class Stream:
+    """Several pieces of content read one after the other, in constant memory.
+
+    Each reader is sent from where it stood when the Stream was made. It is measured then, and
+    exactly that much of it is sent, so that the length announced holds whatever becomes of the file.
+
+    Args:
+        parts: Bytes and binary readers, in the order in which they are sent.
+
+    Raises:
+        ContentError: A reader is open in text mode.
+    """
+
+    def __init__(self, parts: Iterable[bytes | Reader]) -> None:
+        self._parts = [_Part(part) for part in parts]
+        self._current = 0
+        sizes = [part.size for part in self._parts]
+        #: The length in bytes, or None when a reader that cannot seek is among the parts.
+        self.length = None if None in sizes else sum(cast("list[int]", sizes))
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next ``size`` bytes, fewer at the end of a part, all of them with -1; ``b""`` at the end."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(io.DEFAULT_BUFFER_SIZE), b""))
+        while size and self._current < len(self._parts):
+            if chunk := self._parts[self._current].read(size):
+                return chunk
+            self._current += 1
+        return b""
+
+    def seekable(self) -> bool:
+        """Whether it can be read again from the start."""
+        return self.length is not None
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go back to the start: the only place there is to go to."""
+        if offset or whence or not self.seekable():
+            raise io.UnsupportedOperation("a Stream can only be rewound, and only when its files can seek")
+        for part in self._parts:
+            part.rewind()
+        self._current = 0
+        return 0
+
+
+class _Part:
+    """Bytes, or a reader from where it stands."""
+
+    def __init__(self, source: bytes | Reader) -> None:
+        if isinstance(source, io.TextIOBase):
+            raise ContentError('a file must be opened in binary mode, "rb", to be sent as it is')
+        self._reader: Reader = io.BytesIO(source) if isinstance(source, bytes) else source
+        self.size: int | None = None
+        self._start = 0
+        if self._seekable():
+            self._start = self._reader.seek(0, os.SEEK_CUR)
+            self.size = self._reader.seek(0, os.SEEK_END) - self._start
+            self._reader.seek(self._start)
+        self._left = self.size
+
+    def _seekable(self) -> bool:
+        seekable = getattr(self._reader, "seekable", None)
+        return bool(seekable()) if seekable else False
+
+    def read(self, size: int) -> bytes:
+        if self._left is None:
+            return _bytes(self._reader.read(size))
+        chunk = _bytes(self._reader.read(min(size, self._left))) if self._left else b""
+        if self._left and not chunk:
+            msg = f"a file became {self._left} bytes shorter while it was being sent"
+            raise ContentError(msg)
+        self._left -= len(chunk)
+        return chunk
+
+    def rewind(self) -> None:
+        self._reader.seek(self._start)
+        self._left = self.size
+
+
+def _bytes(chunk: object) -> bytes:
+    if not isinstance(chunk, bytes):
+        msg = f"a reader must return bytes (it returned {type(chunk).__name__})"
+        raise ContentError(msg)
+    return chunk
+
+
+def encode_form(fields: Fields) -> tuple[bytes | Stream, str]:
+    """Fields as multipart/form-data (RFC 7578).
+
+    Returns:
+        The content, as bytes where all of it is in memory, and its content type.
+
+    Raises:
+        ContentError: A field has another form than urllib3's field tuples.
+    """
+    boundary = choose_boundary()
+    parts: list[bytes | Reader] = []
+    text = bytearray()
+    pairs: Iterable[Any] = cast("Any", fields).items() if hasattr(fields, "items") else fields
+    for pair in pairs:
+        field = pair if isinstance(pair, RequestField) else _field(pair)
+        text += f"--{boundary}\r\n{field.render_headers()}".encode()
+        data: object = field.data
+        if hasattr(data, "read"):
+            parts += [bytes(text), cast("Reader", data)]
+            text.clear()
+        else:
+            text += _field_bytes(data)
+        text += b"\r\n"
+    text += f"--{boundary}--\r\n".encode()
+    content_type = f"multipart/form-data; boundary={boundary}"
+    return (Stream([*parts, bytes(text)]) if parts else bytes(text)), content_type
+
+
+def _field(pair: Any) -> RequestField:
+    if not _is_tuple(pair, 2):
+        msg = f"files must be a mapping or (name, value) pairs (got an item that is a {type(pair).__name__})"
+        raise ContentError(msg)
+    name, value = pair
+    if _is_tuple(value) and not _is_tuple(value, 2, 3):
+        msg = f'files["{name}"] must be data, (filename, data) or (filename, data, content_type)'
+        raise ContentError(msg)
+    if hasattr(value, "read"):  # a bare file is sent under its own name
+        path = getattr(value, "name", None)
+        value = (PurePath(path).name if isinstance(path, str) else name, value)
+    return RequestField.from_tuples(name, value)
+
+
+def _is_tuple(value: object, *lengths: int) -> bool:
+    return isinstance(value, tuple) and (not lengths or len(cast("Sized", value)) in lengths)
+
+
+def _field_bytes(data: object) -> bytes:
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(cast("bytes", data))
+    if isinstance(data, (str, int)) and not isinstance(data, bool):
+        return str(data).encode()
+    msg = f"the data of each of files must be str, bytes or a binary file (got {type(data).__name__})"
+    raise ContentError(msg)

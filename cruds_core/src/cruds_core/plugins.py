@@ -1,0 +1,212 @@
+"""The registry of plugins: finding, loading and naming auth schemes, and the observers of requests."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .auth import AuthABC
+from .event import Observers, default_observers
+from .exceptions import PluginConflictError, PluginError, UnknownSchemeError
+from .loading import GROUP, Module, broken, distribution_of, hook_manager, observers_of, register_hooks
+from .lock import ForkSafeLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from importlib.metadata import EntryPoint
+
+    from .loading import Factory
+
+#: The environment variable that names the plugins that may be used.
+VARIABLE = "CRUDS_PLUGINS"
+
+# Schemes that we ship, so that a message can name what to install.
+_OURS = {
+    "basic": "cruds-auth-basic",
+    "digest": "cruds-auth-basic",
+    "apikey": "cruds-auth-basic",
+    "oauth2": "cruds-auth-oauth2",
+}
+
+
+class Plugins:
+    """A registry of auth schemes and observers.
+
+    Nothing is scanned before the first scheme is asked for by name, and then only the plugin that offers it
+    is imported. A plugin that fails breaks its own schemes only.
+
+    Args:
+        entry_points: The entry points to choose from; those of the group ``cruds.auth`` that are installed
+            unless given.
+        allowed: What ``CRUDS_PLUGINS`` holds unless given: names of schemes or distributions that may be
+            used, separated by commas; with a ``-`` before it, a name that may not. ``""`` allows none.
+        observers: Where observers are kept; a place of its own unless given.
+    """
+
+    def __init__(
+        self,
+        entry_points: Iterable[EntryPoint] | None = None,
+        allowed: str | None = None,
+        observers: Observers | None = None,
+    ) -> None:
+        self._entry_points = None if entry_points is None else list(entry_points)
+        self._filter = _Filter(os.environ.get(VARIABLE) if allowed is None else allowed)
+        self._loaded: dict[str, Module] = {}
+        self._lock = ForkSafeLock()
+        self._watchers = hook_manager()
+        #: The observers that were registered.
+        self.observers = observers if observers is not None else Observers()
+
+    def create(self, scheme: str, /, **options: Any) -> AuthABC:
+        """Build a scheme by its name.
+
+        Args:
+            scheme: The name, as its distribution declares it.
+            **options: The parameters of the scheme.
+
+        Raises:
+            UnknownSchemeError: No plugin that may be used offers it.
+            BrokenPluginError: The plugin that offers it failed.
+            PluginConflictError: Several distributions offer it.
+            TypeError: An option is missing, or is none of the scheme's.
+        """
+        factory = self.factory(scheme)
+        signature = inspect.signature(factory)
+        try:
+            signature.bind(**options)
+        except TypeError as error:
+            msg = f'scheme "{scheme}": {error}; it takes {", ".join(signature.parameters)}'
+            raise TypeError(msg) from None
+        auth: object = factory(**options)
+        if not isinstance(auth, AuthABC):
+            raise broken(self._declared(scheme), f"it built a {type(auth).__name__}, which is not an AuthABC")
+        return auth
+
+    def factory(self, scheme: str) -> Factory:
+        """What builds a scheme: mostly its class.
+
+        Raises:
+            UnknownSchemeError: No plugin that may be used offers it.
+            BrokenPluginError: The plugin that offers it failed.
+            PluginConflictError: Several distributions offer it.
+        """
+        entry_point = self._declared(scheme)
+        with self._lock:
+            module = self._loaded.setdefault(f"{distribution_of(entry_point)}: {entry_point.value}", Module())
+        names = {
+            other.name for other in self._scan() if distribution_of(other) == distribution_of(entry_point)
+        }
+        factories = module.load(entry_point, names)
+        if scheme not in factories:
+            raise broken(entry_point, f'it declares the scheme "{scheme}" and does not register it')
+        return factories[scheme]
+
+    def schemes(self) -> list[str]:
+        """The names of the schemes that are installed and may be used. Imports no plugin."""
+        return sorted({entry_point.name for entry_point in self._allowed()})
+
+    def register(self, observer: object) -> None:
+        """Add an observer of requests.
+
+        Args:
+            observer: An object or a module with ``cruds_request_started`` or ``cruds_request_finished``,
+                marked with ``hookimpl``.
+
+        Raises:
+            PluginError: It has none of the two, or one with another name or signature, or a wrapper.
+            ValueError: It is registered already.
+        """
+        with self._lock:
+            register_hooks(self._watchers, observer)
+            hook = self._watchers.hook
+            started, finished = hook.cruds_request_started, hook.cruds_request_finished
+            if not any(
+                impl.plugin is observer for caller in (started, finished) for impl in caller.get_hookimpls()
+            ):
+                self._watchers.unregister(observer)
+                msg = "the observer implements neither cruds_request_started nor cruds_request_finished"
+                raise PluginError(msg)
+            self.observers.started = observers_of(started)
+            self.observers.finished = observers_of(finished)
+
+    def unregister(self, observer: object) -> None:
+        """Take an observer away.
+
+        Raises:
+            PluginError: It is not registered.
+        """
+        with self._lock:
+            if not self._watchers.is_registered(observer):
+                raise PluginError("the observer is not registered")
+            self._watchers.unregister(observer)
+            self.observers.started = observers_of(self._watchers.hook.cruds_request_started)
+            self.observers.finished = observers_of(self._watchers.hook.cruds_request_finished)
+
+    def _scan(self) -> list[EntryPoint]:
+        if self._entry_points is None:
+            from importlib.metadata import entry_points
+
+            self._entry_points = list(entry_points(group=GROUP))
+        return self._entry_points
+
+    def _allowed(self) -> list[EntryPoint]:
+        return [entry for entry in self._scan() if self._filter.allows(entry.name, distribution_of(entry))]
+
+    def _declared(self, scheme: str) -> EntryPoint:
+        matches = [entry_point for entry_point in self._allowed() if entry_point.name == scheme]
+        if not matches:
+            raise self._unknown(scheme)
+        if len(matches) > 1:
+            both = " and ".join(sorted(f'"{distribution_of(entry)}"' for entry in matches))
+            msg = (
+                f'scheme "{scheme}" is offered by {both}; uninstall one, or block one: '
+                f"{VARIABLE}=-{distribution_of(matches[0])}"
+            )
+            raise PluginConflictError(msg)
+        return matches[0]
+
+    def _unknown(self, scheme: str) -> UnknownSchemeError:
+        if any(entry_point.name == scheme for entry_point in self._scan()):
+            return UnknownSchemeError(
+                f'scheme "{scheme}" is installed but blocked by {VARIABLE}={self._filter.text!r}'
+            )
+        here = ", ".join(f'"{name}"' for name in self.schemes()) or "no schemes"
+        distribution = _OURS.get(scheme, "DISTRIBUTION")
+        return UnknownSchemeError(
+            f'scheme "{scheme}" is not installed; {sys.executable} has {here}; '
+            f"install it with: {sys.executable} -m pip install {distribution}"
+        )
+
+
+class _Filter:
+    """Which plugins may be used, by the name of the scheme or of the distribution."""
+
+    def __init__(self, text: str | None) -> None:
+        self.text = text
+        names = [name.strip() for name in (text or "").split(",") if name.strip()]
+        self._blocked = {_normal(name[1:]) for name in names if name.startswith("-")}
+        self._only = {_normal(name) for name in names if not name.startswith("-")}
+        self._none = text is not None and not names
+
+    def allows(self, scheme: str, distribution: str) -> bool:
+        either = {_normal(scheme), _normal(distribution)}
+        return not self._none and not either & self._blocked and (not self._only or bool(either & self._only))
+
+
+def _normal(name: str) -> str:
+    return name.replace("_", "-").replace(".", "-").lower()
+
+
+_default: Plugins | None = None
+_default_lock = ForkSafeLock()
+
+
+def default() -> Plugins:
+    """The registry of the program, made at the first use."""
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = Plugins(observers=default_observers)
+        return _default

@@ -1,0 +1,171 @@
+"""Connections: the manager of urllib3 with its pools, TLS and timeouts, and what a fork does to them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.util import Timeout
+from urllib3.util.ssl_ import create_urllib3_context
+
+from .url import without_query
+
+if TYPE_CHECKING:
+    import ssl
+
+    from urllib3 import BaseHTTPResponse
+    from urllib3._base_connection import BaseHTTPConnection
+
+    from .request import Request
+
+#: Idle connections kept per origin: threads up to this number never reconnect.
+MAX_IDLE_CONNECTIONS = 128
+
+
+class Pool:
+    """Sends one request at a time per thread over connections that it keeps.
+
+    Args:
+        manager: A manager of the user's, with its own TLS; None to make one.
+        timeout: Seconds to wait for a connection and for each piece of an answer. A timeout that the
+            user's manager was made with goes before it.
+        verify: Whether certificates are checked, or the path of a file or folder of CA certificates.
+    """
+
+    def __init__(self, manager: urllib3.PoolManager | None, timeout: Timeout, *, verify: bool | str) -> None:
+        self.manager = manager or _Manager(verify)
+        self._verify = verify
+        own: Any = self.manager.connection_pool_kw.get("timeout", timeout)
+        #: What a connection waits for.
+        self.timeout = own if isinstance(own, Timeout) else Timeout.from_float(own)
+        #: The Retry that the user's manager was made with, or None.
+        self.retry: urllib3.Retry | None = self.manager.connection_pool_kw.get("retries")
+        _pools.add(self)
+
+    def urlopen(self, request: Request) -> BaseHTTPResponse:
+        """Send the request once and return the answer with its content unread.
+
+        Raises:
+            urllib3.exceptions.HTTPError: There was no answer.
+        """
+        _sending.active = True
+        try:
+            return self.manager.urlopen(
+                request.method,
+                request.url,
+                body=request.content,
+                headers=request.headers,
+                retries=False,
+                redirect=False,
+                timeout=self.timeout,
+                preload_content=False,
+            )
+        finally:
+            _sending.active = False
+
+    def close(self) -> None:
+        """Close the connections that are idle. The next request opens a new one."""
+        self.manager.clear()
+
+    def restart(self) -> None:
+        """Forget the connections of the parent process, which are still its own: never close them."""
+        inherited = self.manager.pools
+        _inherited.append(inherited)
+        # Made anew, not cleared: clearing closes, and a thread of the parent may have held its lock.
+        self.manager.pools = type(inherited)(inherited._maxsize)  # pyright: ignore[reportPrivateUsage]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not isinstance(self.manager, _Manager):
+            msg = "a Client with a manager= of your own cannot be pickled; make the Client where it is used"
+            raise TypeError(msg)
+        return _unpickle, (self.timeout, self._verify)
+
+
+def _unpickle(timeout: Timeout, verify: bool | str) -> Pool:
+    return Pool(None, timeout, verify=verify)
+
+
+class _Manager(urllib3.PoolManager):
+    """A PoolManager that shares one TLS context among all of its connections."""
+
+    def __init__(self, verify: bool | str) -> None:
+        super().__init__(maxsize=MAX_IDLE_CONNECTIONS)
+        self._verify = verify
+        if verify is False:
+            self.pool_classes_by_scheme = {**self.pool_classes_by_scheme, "https": _UnverifiedPool}
+
+    def connection_from_context(self, request_context: dict[str, Any]) -> urllib3.HTTPConnectionPool:
+        if request_context["scheme"] == "https":
+            request_context["ssl_context"] = tls_context(self._verify)
+        return super().connection_from_context(request_context)
+
+
+class _UnverifiedPool(HTTPSConnectionPool):
+    """An HTTPS pool that does not warn at each request: Client has warned when it was made."""
+
+    def _validate_conn(self, conn: BaseHTTPConnection) -> None:
+        if conn.is_closed:
+            conn.connect()
+
+
+@functools.cache
+def tls_context(verify: bool | str) -> ssl.SSLContext:
+    """The TLS context for the process: making one parses every CA certificate there is.
+
+    Args:
+        verify: True for the CAs of the platform (where OpenSSL looks; SSL_CERT_FILE and SSL_CERT_DIR
+            name other places), the path of a PEM file or folder for those alone, False for none.
+    """
+    import ssl
+
+    if verify is False:
+        context = create_urllib3_context(cert_reqs=ssl.CERT_NONE)
+        context.check_hostname = False
+        return context
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    if verify is True:
+        context.load_default_certs()
+    elif Path(verify).is_dir():
+        context.load_verify_locations(capath=verify)
+    else:
+        context.load_verify_locations(cafile=verify)
+    return context
+
+
+class _Sending(threading.local):
+    """Whether this thread is inside urllib3 on our behalf."""
+
+    active = False
+
+
+class _HideQueries(logging.Filter):
+    """Takes the query out of the URLs that urllib3 logs of our requests: an API key may be in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _sending.active and isinstance(record.args, tuple):
+            record.args = tuple(without_query(arg) if isinstance(arg, str) else arg for arg in record.args)
+        return True
+
+
+_sending = _Sending()
+for _name in ("urllib3.connectionpool", "urllib3.connection"):
+    logging.getLogger(_name).addFilter(_HideQueries())
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+_inherited: list[object] = []
+
+
+def _restart_all() -> None:
+    for pool in list(_pools):
+        pool.restart()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_restart_all)

@@ -1,0 +1,119 @@
+"""What an auth scheme sees of a request, and may change."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Protocol, TypeAlias
+
+from urllib3 import HTTPHeaderDict
+
+from .secret import MASK, is_credential
+from .url import Origin, without_query
+
+# RFC 9110, section 5.6.2: token = 1*tchar
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# RFC 9110, section 5.5: field-value, with obs-text, and nothing that could end the line
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+class Reader(Protocol):
+    """Content that is read while it is sent: a binary file, or anything that reads like one."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, at most ``size``; ``b""`` at the end."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place."""
+        ...
+
+    def seekable(self) -> bool:
+        """Whether `seek` works."""
+        ...
+
+
+#: The content of a request: bytes, a reader, or None for no content.
+Content: TypeAlias = "bytes | Reader | None"
+
+
+class Headers(HTTPHeaderDict):
+    """The HTTPHeaderDict of urllib3, whose repr shows no credentials."""
+
+    def __repr__(self) -> str:
+        shown = {name: MASK if is_credential(name) else value for name, value in self.items()}
+        return f"{type(self).__name__}({shown})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if credentials := [name for name in self if is_credential(name)]:
+            msg = f'headers with credentials ("{credentials[0]}") are never pickled; give them as auth='
+            raise TypeError(msg)
+        return type(self), (list(self.iteritems()),)
+
+    def check(self) -> None:
+        """Refuse what cannot be sent, or would be read as more than one header.
+
+        Raises:
+            TypeError: A value is not a str.
+            ValueError: A name is not a token, or a value holds a line break, another control
+                character or a character outside Latin-1 (RFC 9110, section 5.5).
+        """
+        for name, value in self.iteritems():
+            if not isinstance(value, str):
+                msg = f'header "{name}" must be a str (got {type(value).__name__})'
+                raise TypeError(msg)
+            if not _TOKEN.fullmatch(name):
+                msg = f"{name!r} is not the name of a header (RFC 9110, section 5.1)"
+                raise ValueError(msg)
+            if not _FIELD_VALUE.fullmatch(value):
+                msg = f'header "{name}" holds a line break or another character that cannot be sent'
+                raise ValueError(msg)
+
+
+class Request:
+    """A request as it is about to be sent.
+
+    An auth scheme may change everything but where it goes: add headers, add a query parameter,
+    read ``content`` to sign it (the transport rewinds it afterwards).
+
+    Attributes:
+        method: The method, in capitals.
+        url: The absolute URL with its query, percent-encoded as it will be sent.
+        headers: The headers, without those that the connection adds (Host, Content-Length of bytes).
+        content: The content: bytes, a reader (seekable, unless it came from a stream), or None.
+    """
+
+    __slots__ = ("content", "headers", "method", "url")
+
+    def __init__(self, method: str, url: str, headers: HTTPHeaderDict, content: Content = None) -> None:
+        if not _TOKEN.fullmatch(method):
+            msg = f"method must be a token such as GET (RFC 9110, section 9.1) (got {method!r})"
+            raise ValueError(msg)
+        self.method = method.upper()
+        self.url = url
+        self.headers = Headers(headers)
+        self.content = content
+
+    def copy(self) -> Request:
+        """A request of its own with the same content."""
+        return Request(self.method, self.url, self.headers, self.content)
+
+    @property
+    def origin(self) -> Origin:
+        """Scheme, host and port of the URL."""
+        return Origin.of(self.url)
+
+    @property
+    def shown_url(self) -> str:
+        """The URL as it may be shown: without its query."""
+        return without_query(self.url)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether its content can be sent again."""
+        return self.content is None or isinstance(self.content, bytes) or self.content.seekable()
+
+    def __repr__(self) -> str:
+        return f"<Request {self}>"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.shown_url}"

@@ -1,0 +1,127 @@
+"""Secrets: held so that nothing prints or pickles them, and masked where they were sent."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+from .exceptions import AuthError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+#: What stands where a secret stood.
+MASK = "***"
+
+#: A secret as a scheme takes it: the text, or a callable that returns it, asked at each use.
+SecretSource: TypeAlias = "str | Callable[[], str]"
+
+# RFC 9110, section 5.5: a field value holds neither CR, LF nor NUL; other control characters are of no use.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+# Fields whose values are credentials by their meaning, whoever set them.
+_CREDENTIAL_NAME = re.compile(r"auth|cookie|token|secret|password|api-?key", re.IGNORECASE)
+
+
+class Secret:
+    """A text that is not shown, or a callable that returns one.
+
+    A callable is asked at each use, so a secret that changes is followed. A plain text is never
+    pickled: a program that must send a scheme to another process gives an importable callable.
+
+    Args:
+        source: The text, or a callable without arguments that returns it.
+        name: What the secret is called in messages: the parameter that took it.
+
+    Raises:
+        TypeError: ``source`` is neither a str nor callable.
+        ValueError: ``source`` is a text with control characters.
+    """
+
+    __slots__ = ("_name", "_source")
+
+    def __init__(self, source: SecretSource, name: str) -> None:
+        if not isinstance(source, str) and not callable(source):
+            msg = f"{name} must be a str or a callable that returns one (got {type(source).__name__})"
+            raise TypeError(msg)
+        if isinstance(source, str) and (fault := fault_of(source)):
+            msg = f"{name} {fault}"
+            raise ValueError(msg)
+        self._source = source
+        self._name = name
+
+    def reveal(self) -> str:
+        """The secret itself.
+
+        Raises:
+            AuthError: The callable returned something that cannot be the secret.
+        """
+        if isinstance(self._source, str):
+            return self._source
+        value: object = self._source()
+        if not isinstance(value, str):
+            msg = f"the callable given as {self._name} must return a str (it returned {type(value).__name__})"
+            raise AuthError(msg)
+        if fault := fault_of(value):
+            msg = f"what the callable given as {self._name} returned {fault}"
+            raise AuthError(msg)
+        return value
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[Callable[[], str], str]]:
+        if isinstance(self._source, str):
+            msg = (
+                f"{self._name} is a plain text, which is never pickled; give an importable callable that "
+                "returns it, for example a function that reads os.environ"
+            )
+            raise TypeError(msg)
+        return Secret, (self._source, self._name)
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Secret:
+        return self
+
+
+def fault_of(text: str) -> str | None:
+    """What keeps a text from being a credential, worded to follow its name; None if nothing does."""
+    if text != text.strip() and _CONTROL.search(text):
+        return "begins or ends with a line break or another control character; strip() it"
+    if _CONTROL.search(text):
+        return "holds a control character"
+    return None
+
+
+def is_credential(name: str) -> bool:
+    """Whether a header of this name carries credentials."""
+    return _CREDENTIAL_NAME.search(name) is not None
+
+
+def credentials_in(name: str, value: str) -> Iterable[str]:
+    """The texts in a header that must not be shown, longest first."""
+    yield value
+    scheme, _, rest = value.partition(" ")
+    if rest:
+        yield rest
+    if scheme.lower() == "basic":  # RFC 7617: a server may echo what it decoded
+        try:
+            pair = base64.b64decode(rest, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return
+        yield pair
+        yield pair.partition(":")[2]
+    elif name.lower() == "cookie":
+        for cookie in value.split(";"):
+            yield cookie.partition("=")[2].strip()
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """The text with every one of the secrets replaced by ``***``."""
+    for secret in sorted({secret for secret in secrets if secret}, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text

@@ -1,0 +1,71 @@
+"""An answer whose status is an error, as an exception that says what the server said."""
+
+from __future__ import annotations
+
+import http
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from .exceptions import ClientError, ServerError, StatusError
+from .secret import credentials_in, is_credential, mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .request import Request
+    from .response import Response
+
+_SHOWN = 1024  # characters of the content in a message
+_SEARCHED = 1 << 16  # bytes of it that are searched for secrets: many more than are shown
+
+
+def status_error(response: Response, request: Request, sent: Request, *, left_origin: bool) -> StatusError:
+    """The error to raise.
+
+    Args:
+        response: The answer.
+        request: The request before it was authenticated.
+        sent: The request as it was sent: what differs is secret.
+        left_origin: Whether a redirect led to another origin, which is not given the credentials.
+    """
+    cls = ClientError if response.status < 500 else ServerError if response.status < 600 else StatusError
+    message = f"{request}: {response.status} {_phrase(response.status)}"
+    if detail := _detail(response, sent, request):
+        message += f": {detail}"
+    if response.attempts > 1:
+        message += f" ({response.attempts} attempts)"
+    if response.retry_after is not None:
+        message += f"; the server asks to wait {response.retry_after:g} s"
+    if left_origin and response.status in (401, 403):
+        message += f"; a redirect led to {request.origin}, which gets no credentials: use it as host"
+    return cls(message, response=response)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "(not a registered status)"
+
+
+def _detail(response: Response, sent: Request, request: Request) -> str:
+    problem = response.problem or {}
+    said = [str(problem[member]) for member in ("title", "detail") if problem.get(member)]
+    if said and said[0] == _phrase(response.status):  # RFC 9457, section 3.1.3: for "about:blank"
+        del said[0]
+    text = ": ".join(said) if problem else response.content[:_SEARCHED].decode("utf-8", "replace")
+    text = mask(text, _secrets(sent, request))
+    text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _SHOWN]).split())
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def _secrets(sent: Request, request: Request) -> Iterator[str]:
+    """What the auth scheme added, and headers that are credentials whoever set them."""
+    for name, value in sent.headers.items():
+        if is_credential(name) or request.headers.get(name) != value:
+            yield from credentials_in(name, value)
+    if sent.url != request.url:
+        known = set(parse_qsl(urlsplit(request.url).query))
+        for name, value in parse_qsl(urlsplit(sent.url).query):
+            if (name, value) not in known:
+                yield from (value, quote(value, safe=""))

@@ -1,0 +1,243 @@
+"""The way of a request: authenticated at every attempt, retried, redirected, challenged."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, SSLError
+
+from .content import TooLarge, receive
+from .exceptions import CrudsError, RedirectError, ResponseTooLargeError
+from .failure import is_final, translate
+from .redirect import MAX_REDIRECTS, Refused, follow
+from .response import Response
+from .retry import repeats
+from .status import status_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from urllib3 import BaseHTTPResponse, Retry
+
+    from .auth import AuthABC
+    from .event import Observers
+    from .pool import Pool
+    from .request import Request
+
+    #: Takes the content of an answer in pieces, and starts anew at each attempt.
+    Sink = Callable[[BaseHTTPResponse], None]
+
+
+class Transport:
+    """Sends requests until there is an answer to return.
+
+    Args:
+        pool: The connections.
+        auth: The scheme that authenticates requests, or None.
+        retry: Decides on and paces repetitions.
+        observers: Those who are told of each attempt.
+        max_response_size: Bytes of content that an answer may have.
+    """
+
+    def __init__(
+        self, pool: Pool, auth: AuthABC | None, retry: Retry, observers: Observers, max_response_size: int
+    ) -> None:
+        self.pool = pool
+        self.auth = auth
+        self.retry = retry
+        self.observers = observers
+        self.max_response_size = max_response_size
+
+    def send(
+        self,
+        request: Request,
+        *,
+        deserialize: bool,
+        tolerates: Callable[[int], bool],
+        sink: Sink | None = None,
+    ) -> Response:
+        """Send a request and return the answer.
+
+        Args:
+            request: The request, without credentials.
+            deserialize: Whether ``Response.data`` is decoded.
+            tolerates: Whether an answer of this status is returned although the status is an error.
+            sink: Takes the content of a 2xx answer, of any size, in place of ``Response.content``.
+
+        Raises:
+            RequestError: There was no answer.
+            StatusError: The status of the answer is an error that is not tolerated.
+            ContentError: The content of the answer, or of the request, broke.
+            AuthError: There were no credentials.
+        """
+        call = _Call(self, request, sink)
+        while True:
+            response = call.attempt(deserialize=deserialize)
+            if response is None:
+                continue
+            if response.status < 400 and not call.refusal:
+                return response
+            if tolerates(response.status):
+                return response
+            raise call.error(response)
+
+
+class _Call:
+    """One call of the user's: as many attempts as it takes."""
+
+    def __init__(self, transport: Transport, request: Request, sink: Sink | None) -> None:
+        self.transport = transport
+        self.auth = transport.auth
+        self.request = request  # never authenticated: every attempt authenticates a copy of it
+        self.sent = request
+        self.sink = sink
+        self.retry = transport.retry
+        if "Idempotency-Key" in request.headers:
+            self.retry = self.retry.new(allowed_methods=None)
+        self.attempts = 0
+        self.redirects = 0
+        self.challenged = False
+        self.left_origin = False
+        self.in_content = False
+        self.content = b""
+        self.refusal = ""
+
+    def attempt(self, *, deserialize: bool) -> Response | None:
+        """The answer to return or to raise; None when the call goes on with another attempt."""
+        self.attempts += 1
+        self._prepare()
+        observers = self.transport.observers
+        try:
+            if observers.started or observers.finished:
+                raw = observers.watch(self.request, self.attempts, self._exchange)
+            else:
+                raw = self._exchange()
+        except TooLarge as too_large:
+            raise self._too_large(too_large.status) from None
+        except HTTPError as error:
+            if isinstance(error, CrudsError):  # raised by the scheme, not by urllib3
+                raise
+            self._recover(error)
+            return None
+        if self._answers_challenge(raw) or self._follows(raw):
+            return None
+        response = Response(
+            method=self.request.method,
+            url=self.request.shown_url,
+            status=raw.status,
+            headers=raw.headers,
+            content=self.content,
+            attempts=self.attempts,
+            deserialize=deserialize,
+        )
+        return None if self._retries(raw, response) else response
+
+    def error(self, response: Response) -> CrudsError:
+        """What to raise for an answer that is not data."""
+        if self.refusal:
+            msg = f"{self.request}: the {response.status} redirect is not followed: {self.refusal}"
+            return RedirectError(msg, response=response)
+        return status_error(response, self.request, self.sent, left_origin=self.left_origin)
+
+    def _prepare(self) -> None:
+        self.sent = self.request.copy()
+        if self.auth is not None:
+            self.auth.authenticate(self.sent)
+        self.sent.headers.check()
+        content = self.sent.content
+        if content is not None and not isinstance(content, bytes) and content.seekable():
+            content.seek(0)  # an earlier attempt, or the scheme, may have read it
+
+    def _exchange(self) -> BaseHTTPResponse:
+        self.in_content = False
+        raw = self.transport.pool.urlopen(self.sent)
+        try:
+            if self.auth is not None:
+                self.auth.handle_response(self.sent, raw)
+            self.in_content = True
+            if self.sink is not None and 200 <= raw.status < 300:
+                self.sink(raw)
+            else:
+                self.content = receive(raw, self.transport.max_response_size)
+        except BaseException:
+            # The rest of this answer must not be taken for the next one.
+            raw.close()
+            raise
+        finally:
+            raw.release_conn()
+        return raw
+
+    def _recover(self, error: HTTPError) -> None:
+        """Wait for the next attempt, or raise."""
+        nothing_sent = isinstance(error, ConnectTimeoutError)
+        may_repeat = nothing_sent or self.request.is_repeatable
+        if isinstance(error, SSLError):  # counted by urllib3 as if nothing had been sent
+            may_repeat = may_repeat and repeats(self.retry, self.request.method)
+        if may_repeat and not is_final(error):
+            try:
+                self.retry = self.retry.increment(self.request.method, self.request.shown_url, error=error)
+            except HTTPError:  # urllib3's way to say no, by the error itself or a MaxRetryError around it
+                pass
+            else:
+                time.sleep(self.retry.get_backoff_time())
+                return
+        raise translate(
+            error,
+            self.request,
+            attempts=self.attempts,
+            timeout=self.transport.pool.timeout,
+            in_content=self.in_content,
+        ) from error
+
+    def _answers_challenge(self, raw: BaseHTTPResponse) -> bool:
+        if raw.status != 401 or self.auth is None or self.challenged or not self.request.is_repeatable:
+            return False
+        self.challenged = True
+        return self.auth.handle_challenge(self.sent, raw)
+
+    def _follows(self, raw: BaseHTTPResponse) -> bool:
+        location = raw.get_redirect_location()
+        if not location:
+            return False
+        limit = MAX_REDIRECTS if self.retry.redirect is None else int(self.retry.redirect)
+        if self.redirects >= limit:
+            self.refusal = f"it is one more than the {limit} that may be followed"
+            return False
+        try:
+            target = follow(self.request, raw.status, location)
+        except Refused as refused:
+            self.refusal = str(refused)
+            return False
+        self.redirects += 1
+        if target.origin != self.request.origin:
+            self.left_origin = True
+            self.auth = None  # for good: what comes back from elsewhere is not ours to sign
+        self.request = target
+        return True
+
+    def _retries(self, raw: BaseHTTPResponse, response: Response) -> bool:
+        """Wait for the next attempt, if the status asks for one and the server for no longer than allowed."""
+        retry, method = self.retry, self.request.method
+        delay = response.retry_after if retry.respect_retry_after_header else None
+        if (
+            not self.request.is_repeatable
+            or not retry.is_retry(method, raw.status, has_retry_after=delay is not None)
+            or (delay or 0) > retry.retry_after_max
+        ):
+            return False
+        try:
+            self.retry = retry.increment(method, self.request.shown_url, response=raw)
+        except HTTPError:
+            return False
+        time.sleep(delay or self.retry.get_backoff_time())
+        return True
+
+    def _too_large(self, status: int) -> ResponseTooLargeError:
+        limit = self.transport.max_response_size
+        return ResponseTooLargeError(
+            f"{self.request}: the {status} holds more than max_response_size={limit} bytes; see download()",
+            method=self.request.method,
+            url=self.request.shown_url,
+            attempts=self.attempts,
+        )

@@ -1,0 +1,199 @@
+"""Where requests go: the base URL of a Client, and the URLs below it."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, cast
+from urllib.parse import unquote, urlencode
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+#: Query parameters as every verb takes them: a mapping, or (name, value) pairs.
+Params: TypeAlias = "Mapping[Any, Any] | Iterable[tuple[Any, Any]]"
+
+_DEFAULT_PORT = {"http": 80, "https": 443}
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port: who may see credentials (RFC 6454, section 4)."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """The origin of an absolute http or https URL."""
+        parts = parse_url(url)
+        scheme, host = parts.scheme or "", parts.host or ""
+        return cls(scheme, host, parts.port or _DEFAULT_PORT.get(scheme, 0))
+
+    def __str__(self) -> str:
+        port = "" if self.port == _DEFAULT_PORT.get(self.scheme) else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}"
+
+
+class BaseURL:
+    """The URL that every uri of a Client is appended to.
+
+    Args:
+        host: A host with or without scheme, port and base path. Without a scheme it means https,
+            and http for a loopback address.
+
+    Raises:
+        TypeError: ``host`` is not a str.
+        ValueError: ``host`` is not a place that requests can be sent to, or holds credentials, a
+            query or a fragment.
+    """
+
+    def __init__(self, host: str) -> None:
+        parts = _parse_host(host)
+        path = (parts.path or "/").rstrip("/") + "/"
+        #: The normalised URL, which ends with a slash.
+        self.url: str = parts._replace(path=path).url
+        #: Its scheme, host and port.
+        self.origin = Origin.of(self.url)
+        self._path = path
+
+    def join(self, uri: str, params: Params | None = None) -> str:
+        """The absolute URL of ``uri``, which is appended to the base and never resolved against it.
+
+        Args:
+            uri: A path with or without a leading slash and a query, or an absolute URL below the base.
+            params: Added to the query: a sequence repeats its name, None is left out, booleans are
+                ``true`` and ``false``.
+
+        Raises:
+            TypeError: ``uri`` is not a str, or a parameter cannot be written into a query.
+            ValueError: ``uri`` lies outside the base, or has a fragment.
+        """
+        if not isinstance(uri, str):
+            msg = f"uri must be a str (got {type(uri).__name__})"
+            raise TypeError(msg)
+        if "#" in uri:
+            msg = "uri has a fragment, which is never sent; write %23 for a # that is part of a name"
+            raise ValueError(msg)
+        relative = self._below(uri) if _ABSOLUTE.match(uri) else uri.lstrip("/")
+        path, _, query = relative.partition("?")
+        if _climbs(path):
+            msg = f'uri "{path}" climbs out of "{self.url}" with dot segments'
+            raise ValueError(msg)
+        query = "&".join(part for part in (query, encode_query(params)) if part)
+        return parse_url(self.url + path + ("?" + query if query else "")).url
+
+    def _below(self, uri: str) -> str:
+        try:
+            parts = parse_url(uri)
+            origin = Origin.of(uri)
+        except LocationParseError:
+            msg = 'uri looks like an absolute URL but is not one; write "%3A" for a ":" in a name'
+            raise ValueError(msg) from None
+        path = parts.path or "/"
+        if parts.auth is None and origin == self.origin and (path + "/").startswith(self._path):
+            relative = path[len(self._path) :]
+            return relative + (f"?{parts.query}" if parts.query is not None else "")
+        msg = (
+            f'uri "{without_query(uri)}" does not lie under "{self.url}", and credentials for one host are '
+            "not for another; make another Client for it"
+        )
+        raise ValueError(msg)
+
+
+def _parse_host(host: str) -> Url:
+    if not isinstance(host, str):
+        msg = f"host must be a str (got {type(host).__name__})"
+        raise TypeError(msg)
+    given = host.strip()
+    shown = given.rpartition("@")[2]
+    schemeless = "://" not in given
+    if not given or (schemeless and _ABSOLUTE.match(given)):
+        msg = f'host must be a host name or an http(s) URL, for example "api.example.com/v1" (got "{shown}")'
+        raise ValueError(msg)
+    try:
+        parts = parse_url(f"https://{given}" if schemeless else given)
+    except LocationParseError:
+        raise ValueError(_unparsable(shown)) from None
+    # RFC 9110, section 4.2.4: userinfo in an http URL is deprecated and a way to leak credentials.
+    if parts.auth is not None:
+        msg = 'host must not hold credentials ("user:password@"); pass them as auth=(username, password)'
+        raise ValueError(msg)
+    if parts.scheme not in _DEFAULT_PORT or not parts.host:
+        msg = f'host must be an http or https URL (got "{without_query(shown)}")'
+        raise ValueError(msg)
+    if parts.query is not None or parts.fragment is not None:
+        msg = "host must not hold a query or a fragment; pass a query as params= of each call"
+        raise ValueError(msg)
+    return parts._replace(scheme="http") if schemeless and _is_loopback(parts.host) else parts
+
+
+def _unparsable(shown: str) -> str:
+    if not shown.isascii() and importlib.util.find_spec("idna") is None:
+        return f'host "{shown}" is not ASCII; install "cruds-core[idna]" for internationalised names'
+    if shown.count(":") > 1 and "[" not in shown:
+        return f'host "{shown}" cannot be parsed; an IPv6 address is written in brackets, like "[::1]:8080"'
+    return f'host "{shown}" cannot be parsed as a host name or an http(s) URL'
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, section 6.3
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _climbs(path: str) -> bool:
+    """Whether dot segments lead above where the path starts, as any server could read it."""
+    depth = 0
+    for segment in unquote(path).replace("\\", "/").split("/"):
+        if segment == "..":
+            depth -= 1
+        elif segment not in ("", "."):
+            depth += 1
+        if depth < 0:
+            return True
+    return False
+
+
+def encode_query(params: Params | None) -> str:
+    """Parameters as application/x-www-form-urlencoded text.
+
+    Raises:
+        TypeError: ``params`` is neither a mapping nor pairs, or a value is a mapping.
+    """
+    if not params:
+        return ""
+    if isinstance(params, (str, bytes)):
+        msg = f"params must be a mapping or pairs (got {type(params).__name__}); write a ready query into uri"
+        raise TypeError(msg)
+    items = cast("Any", params.items() if isinstance(params, Mapping) else params)
+    pairs: list[tuple[Any, Any]] = []
+    for name, value in items:
+        many = isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (str, bytes))
+        values = cast("Iterable[Any]", value if many else (value,))
+        pairs += [(name, _parameter(name, one)) for one in values if one is not None]
+    return urlencode(pairs)
+
+
+def _parameter(name: object, value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        msg = f"params[{name!r}] is a mapping, which has no form in a query; encode it as a str"
+        raise TypeError(msg)
+    return value
+
+
+def without_query(url: str) -> str:
+    """The URL as it may be shown: without query, fragment and credentials."""
+    scheme, mark, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
+    if not mark:
+        return scheme
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"

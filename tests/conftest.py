@@ -1,0 +1,62 @@
+"""The servers of `tests/servers/` as fixtures: started when a test first asks, ended with the session."""
+
+from collections.abc import Iterator
+
+import pytest
+import servers.apache
+import servers.httpbin
+import servers.nginx
+import servers.proxy
+import servers.tls
+
+from cruds.demo.api import DemoAPI
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> servers.tls.Certificates:
+    """A private authority that signed one good, one expired and one misnamed server certificate."""
+    return servers.tls.issue(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def httpbin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of a running httpbin."""
+    with servers.httpbin.serve(tmp_path_factory.mktemp("httpbin")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def nginx(
+    tmp_path_factory: pytest.TempPathFactory, tls: servers.tls.Certificates
+) -> Iterator[servers.nginx.Nginx]:
+    """A running nginx with plain and TLS ports."""
+    with servers.nginx.serve(tmp_path_factory.mktemp("nginx"), tls) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def apache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.apache.Apache]:
+    """A running Apache that asks for Basic and Digest credentials."""
+    with servers.apache.serve(tmp_path_factory.mktemp("apache")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.proxy.Proxy]:
+    """A running forward proxy that anybody may use."""
+    with servers.proxy.serve(tmp_path_factory.mktemp("proxy")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def auth_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.proxy.Proxy]:
+    """A running forward proxy that asks for a user and a password."""
+    with servers.proxy.serve(tmp_path_factory.mktemp("auth_proxy"), user="proxy", password="pw") as server:
+        yield server
+
+
+@pytest.fixture
+def api() -> Iterator[DemoAPI]:
+    """An embedded JSON API with collections, as empty as it starts."""
+    with DemoAPI() as server:
+        yield server
