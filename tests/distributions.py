@@ -1,4 +1,4 @@
-"""Puts small distributions into a folder, as pip leaves them there: modules, and what metadata says of them."""
+"""Puts small distributions into a folder, as pip leaves them there: modules and their metadata."""
 
 import base64
 import hashlib
@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
@@ -51,7 +51,7 @@ class Site:
     modules: set[str] = field(default_factory=set[str])
 
     def install(
-        self, distribution: str, schemes: Iterable[str] | Mapping[str, str], source: str | None = None
+        self, distribution: str, schemes: Sequence[str] | dict[str, str], source: str | None = None
     ) -> None:
         """Installs a distribution that is one module, named like itself.
 
@@ -61,7 +61,7 @@ class Site:
             source: The module; a plugin that registers all the schemes unless given.
         """
         module = distribution.lower().replace("-", "_").replace(".", "_")
-        values = schemes if isinstance(schemes, Mapping) else dict.fromkeys(schemes, module)
+        values = schemes if isinstance(schemes, dict) else dict.fromkeys(schemes, module)
         info = f"{module}-1.0.dist-info"
         lines = [f"{name} = {value}\n" for name, value in values.items()]
         files = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Literal, get_args
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 from cruds_core import AuthABC, AuthError, Secret
+from cruds_core.secret import fault_of
 
 if TYPE_CHECKING:
     from cruds_core import Request, SecretSource
@@ -41,7 +42,7 @@ class ApiKey(AuthABC):
         if not isinstance(name, str):
             msg = f"name must be a str (got {type(name).__name__})"
             raise TypeError(msg)
-        if not name or (location != "query" and not _TOKEN.fullmatch(name)):
+        if not name or fault_of(name) or (location != "query" and not _TOKEN.fullmatch(name)):
             msg = f"name must be the name of a {location} (got {name!r})"
             raise ValueError(msg)
         self.name = name
@@ -68,10 +69,9 @@ class ApiKey(AuthABC):
             kept = [pair for pair in others if pair and pair.partition("=")[0] != self.name]
             request.headers["Cookie"] = "; ".join([*kept, f"{self.name}={key}"])
         else:
-            name = quote_plus(self.name)
             path, _, query = request.url.partition("?")
-            kept = [pair for pair in query.split("&") if pair and pair.partition("=")[0] != name]
-            request.url = f"{path}?{'&'.join([*kept, f'{name}={quote_plus(key)}'])}"
+            kept = [pair for pair in query.split("&") if pair and _name(pair) != self.name]
+            request.url = f"{path}?{'&'.join([*kept, f'{quote_plus(self.name)}={quote_plus(key)}'])}"
 
     def _fault(self, key: str) -> str | None:
         if not key:
@@ -84,3 +84,7 @@ class ApiKey(AuthABC):
 
     def __repr__(self) -> str:
         return f"ApiKey(name={self.name!r}, key=***, location={self.location!r})"
+
+
+def _name(pair: str) -> str:
+    return unquote_plus(pair.partition("=")[0])

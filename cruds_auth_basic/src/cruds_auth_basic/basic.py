@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING
 
 from cruds_core import AuthABC, Secret
+from cruds_core.secret import fault_of
 
 if TYPE_CHECKING:
     from cruds_core import Request, SecretSource
@@ -57,7 +58,7 @@ def check_username(username: object) -> str:
         msg = f"username must be a str (got {type(username).__name__})"
         raise TypeError(msg)
     # RFC 7617, section 2: "The user-id and password MUST NOT contain any control characters".
-    if not username.isprintable():
-        msg = "username holds a control character"
+    if fault := fault_of(username):
+        msg = f"username {fault}"
         raise ValueError(msg)
     return username

@@ -35,6 +35,7 @@ def parse_challenges(text: str) -> list[Challenge]:
     What follows the first thing that is not a challenge is left out: there is no telling where the next
     one would begin.
     """
+    text = re.sub(r"\r?\n[ \t]+", " ", text)  # RFC 9112, section 5.2: a folded line
     challenges: list[Challenge] = []
     position = _end(_SEPARATOR, text, 0)
     while position < len(text):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from urllib3.util import parse_url
@@ -24,8 +26,9 @@ class Digest(AuthABC):
     """The Digest scheme (RFC 7616): MD5, SHA-256 and SHA-512-256, and their ``-sess`` forms.
 
     The first request to a server goes out without credentials and is answered with a challenge; from then
-    on requests carry their proof at once. Of several challenges the first that we know is taken, as section
-    3.7 asks; of ``qop`` rather ``auth`` than ``auth-int``.
+    on requests carry their proof at once. Requests that are under way at the same time answer challenges of
+    their own, so that a server sees the uses of each nonce in order. Of several challenges the first that we
+    know is taken, as section 3.7 asks; of ``qop`` rather ``auth`` than ``auth-int``.
 
     Args:
         username: The username.
@@ -39,65 +42,91 @@ class Digest(AuthABC):
     def __init__(self, username: str, password: SecretSource) -> None:
         self.username = check_username(username)
         self._password = Secret(password, "password")
-        self._lock = ForkSafeLock()
-        # By process and origin: two processes must not count the uses of one nonce each for itself.
-        self._sessions: dict[object, Session] = {}
+        self._sessions = _Sessions()
 
     def authenticate(self, request: Request) -> None:
-        """Answer the challenge that the server gave last, if it has given one.
+        """Answer a challenge that the server gave before, if there is one that is free.
 
         Raises:
             AuthError: The callable did not return a password, or the content cannot be protected.
         """
-        with self._lock:
-            session = self._sessions.get(_key(request))
-            use = session.count_up() if session else None
-        if session is None or use is None:
+        session = self._sessions.take(request)
+        if session is None:
             return
+        target = parse_url(request.url).request_uri
         request.headers["Authorization"] = session.authorization(
-            self.username,
-            self._password.reveal(),
-            request.method,
-            parse_url(request.url).request_uri,
-            request.content,
-            use,
+            self.username, self._password.reveal(), request.method, target, request.content
         )
 
     def handle_response(self, request: Request, response: BaseHTTPResponse) -> None:
-        """Go on with the ``nextnonce`` of Authentication-Info, where there is one (section 3.5)."""
-        info = _parameters(f"Digest {response.headers.get('Authentication-Info', '')}")
-        if nonce := info.get("nextnonce"):
-            with self._lock:
-                session = self._sessions.get(_key(request))
-                if session is not None and session.nonce != nonce:
-                    session.renew(nonce)
+        """Take up a new challenge, or go on with the ``nextnonce`` of Authentication-Info (section 3.5)."""
+        if response.status != 401:
+            info = _parameters(f"Digest {response.headers.get('Authentication-Info', '')}")
+            self._sessions.give_back(request, info.get("nextnonce"))
+        elif challenge := _usable(response):
+            self._sessions.reserve(request, Session.from_challenge(challenge))
 
     def handle_challenge(self, request: Request, response: BaseHTTPResponse) -> bool:
-        """Take up the challenge, unless it says that username or password is wrong."""
+        """Whether to answer the challenge: not one that says that username or password is wrong."""
+        challenge = _usable(response)
+        if challenge is None:
+            return False
         answered = _parameters(request.headers.get("Authorization", ""))
-        for challenge in parse_challenges(response.headers.get("WWW-Authenticate", "")):
-            if challenge.scheme != "digest":
-                continue
-            try:
-                session = Session.from_challenge(challenge.parameters)
-            except ValueError:  # the next one may be one that we know
-                continue
-            with self._lock:
-                self._sessions[_key(request)] = session
-            # Section 3.3: only "stale" says that another nonce would do.
-            stale = challenge.parameters.get("stale", "").lower() == "true"
-            return stale or answered.get("realm") != session.realm
-        return False
-
-    def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_sessions": {}}
+        # Section 3.3: only "stale" says that another nonce would do.
+        return challenge.get("stale", "").lower() == "true" or answered.get("realm") != challenge["realm"]
 
     def __repr__(self) -> str:
         return f"Digest(username={self.username!r}, password=***)"
 
 
+class _Sessions:
+    """Sessions by origin, each used by one thread at a time.
+
+    The process is part of the key: a forked child must not go on counting for its parent.
+    """
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._free: defaultdict[object, list[Session]] = defaultdict(list)
+        self._taken: dict[object, Session] = {}
+
+    def take(self, request: Request) -> Session | None:
+        """A session for the thread: the one that it was to use next, or whose request got no answer."""
+        key = _key(request)
+        owner = (threading.get_ident(), key)
+        with self._lock:
+            if owner not in self._taken and self._free[key]:
+                self._taken[owner] = self._free[key].pop()
+            return self._taken.get(owner)
+
+    def give_back(self, request: Request, nextnonce: str | None) -> None:
+        key = _key(request)
+        with self._lock:
+            session = self._taken.pop((threading.get_ident(), key), None)
+            if session is not None:
+                if nextnonce is not None and nextnonce != session.nonce:
+                    session.renew(nextnonce)
+                self._free[key].append(session)
+
+    def reserve(self, request: Request, session: Session) -> None:
+        """Keep a session for the next request of this thread, in place of one that was refused."""
+        with self._lock:
+            self._taken[threading.get_ident(), _key(request)] = session
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Sessions, ()
+
+
 def _key(request: Request) -> object:
     return os.getpid(), request.origin
+
+
+def _usable(response: BaseHTTPResponse) -> dict[str, str] | None:
+    """The parameters of the first Digest challenge that we can answer."""
+    for challenge in parse_challenges(response.headers.get("WWW-Authenticate", "")):
+        if challenge.scheme == "digest" and Session.can_answer(challenge.parameters):
+            return challenge.parameters
+    return None
 
 
 def _parameters(text: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -94,7 +95,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.first_nonce = self.nonce
-        self.hash = Hash(self.algorithm or "MD5")
+        self.hash = Hash("MD5" if self.algorithm is None else self.algorithm)
 
     @classmethod
     def from_challenge(cls, parameters: Mapping[str, str]) -> Session:
@@ -128,20 +129,22 @@ class Session:
             raise ValueError(msg)
         return session
 
+    @classmethod
+    def can_answer(cls, parameters: Mapping[str, str]) -> bool:
+        """Whether the parameters are those of a challenge that we can answer."""
+        try:
+            cls.from_challenge(parameters)
+        except ValueError:
+            return False
+        return True
+
     def renew(self, nonce: str) -> None:
         """Go on with another nonce (``nextnonce``, section 3.5)."""
         self.nonce = nonce
         self.count = 0
 
-    def count_up(self) -> tuple[str, int]:
-        """The nonce, and how often it has been used with this time."""
-        self.count += 1
-        return self.nonce, self.count
-
-    def authorization(
-        self, username: str, password: str, method: str, uri: str, content: Content, use: tuple[str, int]
-    ) -> str:
-        """The value of the Authorization header.
+    def authorization(self, username: str, password: str, method: str, uri: str, content: Content) -> str:
+        """The value of the Authorization header. Counts one more use of the nonce.
 
         Args:
             username: The username.
@@ -149,23 +152,24 @@ class Session:
             method: The method of the request.
             uri: Its target: path and query as they are sent.
             content: Its content, which counts with ``auth-int``.
-            use: What `count_up` returned for this request.
         """
+        if self.utf8:  # section 4: "charset=UTF-8" asks for Normalization Form C
+            username, password = (unicodedata.normalize("NFC", text) for text in (username, password))
         h = self.hash
-        nonce, count = use
+        self.count += 1
         # The header was read as Latin-1, so this gives back the bytes that the server wrote.
         realm = self.realm.encode("latin-1")
         a1 = b":".join((username.encode(), realm, password.encode()))
         if h.is_session:
             a1 = f"{h(a1)}:{self.first_nonce}:{self.cnonce}".encode("latin-1")
         a2 = f"{method}:{uri}" + (f":{h.of_content(content)}" if self.qop == "auth-int" else "")
-        nc = f"{count:08x}"
-        middle = f"{nonce}:{nc}:{self.cnonce}:{self.qop}" if self.qop else nonce
+        nc = f"{self.count:08x}"
+        middle = f"{self.nonce}:{nc}:{self.cnonce}:{self.qop}" if self.qop else self.nonce
         response = h(f"{h(a1)}:{middle}:{h(a2.encode())}".encode("latin-1"))
         parts = [
             self._username(username, realm),
             f"realm={_quoted(self.realm)}",
-            f"nonce={_quoted(nonce)}",
+            f"nonce={_quoted(self.nonce)}",
             f"uri={_quoted(uri)}",
             f'response="{response}"',
         ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from .exceptions import AuthError
 from .lock import ForkSafeLock
-from .secret import Secret, SecretSource, fault_of
+from .secret import Secret, SecretSource, SecretText, as_secret, fault_of
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -38,11 +38,14 @@ class AuthABC(ABC):
 
     if not TYPE_CHECKING:  # a type checker would hold these parameters against those of each subclass
 
-        def __new__(cls, *_args: object, **_options: object) -> Self:
+        def __new__(cls, *args: object, **options: object) -> Self:
             """Refuse a class that is no scheme, and give the others what the base needs."""
             is_token = cls.access_token is not AuthABC.access_token and cls.is_valid is not AuthABC.is_valid
             if cls.authenticate is AuthABC.authenticate and not is_token:
                 msg = f"{cls.__name__} must define authenticate(), or access_token() and is_valid()"
+                raise TypeError(msg)
+            if (args or options) and cls.__init__ is object.__init__:  # which takes no offence at them
+                msg = f"{cls.__name__}() takes no arguments"
                 raise TypeError(msg)
             self = super().__new__(cls)
             self._held = _Held()
@@ -79,10 +82,10 @@ class AuthABC(ABC):
         """
         if self._held.token is None:
             return False
-        failed = request.headers.get("Authorization", "").removeprefix(f"{self.token_type} ")
+        failed = SecretText(request.headers.get("Authorization", "").removeprefix(f"{self.token_type} "))
         with self._held.lock:
             if self._held.token == failed:  # else another thread has renewed it already
-                self._held.token = self._checked(self.renew(failed), "renew")
+                self._held.token = self._checked(as_secret(self.renew(failed)), "renew")
             return self._held.token != failed
 
     def access_token(self) -> str:
@@ -116,12 +119,12 @@ class AuthABC(ABC):
             return token
         with held.lock:
             if held.token is None or held.token == token or not self.is_valid():
-                held.token = self._checked(self.access_token(), "access_token")
+                held.token = self._checked(as_secret(self.access_token()), "access_token")
             return held.token
 
-    def _checked(self, token: object, method: str) -> str:
-        if not isinstance(token, str):
-            msg = f"{type(self).__name__}.{method}() must return a str (it returned {type(token).__name__})"
+    def _checked(self, token: SecretText | None, method: str) -> SecretText:
+        if token is None:
+            msg = f"{type(self).__name__}.{method}() must return a str"
             raise AuthError(msg)
         if fault := _token_fault(token):
             msg = f"what {type(self).__name__}.{method}() returned {fault}"
@@ -136,7 +139,7 @@ class _Held:
     """The token that the base holds for a scheme, and the lock under which it is replaced."""
 
     def __init__(self) -> None:
-        self.token: str | None = None
+        self.token: SecretText | None = None
         self.lock = ForkSafeLock()
 
 

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import urllib3
 from urllib3.exceptions import InsecureRequestWarning
 
 from . import arguments
 from ._version import __version__
-from .auth import AuthABC, BearerToken
 from .content import encode
 from .download import FileSink
 from .event import default_observers
 from .pool import Pool
 from .request import Headers, Request
 from .retry import RetryPolicy
+from .scheme import registry, scheme_for
 from .transport import Transport
 from .url import BaseURL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import TracebackType
+    from collections.abc import Iterable, Mapping
 
+    from .auth import AuthABC
     from .multipart import Fields
     from .plugins import Plugins
     from .response import Response
-    from .secret import SecretSource
+    from .scheme import Auth
     from .transport import Sink
     from .url import Params
 
-    #: What ``auth=`` takes.
-    Auth: TypeAlias = AuthABC | str | tuple[str, SecretSource] | list[str] | Mapping[str, Any] | None
 
 _MIB = 1 << 20
 
@@ -116,18 +113,18 @@ class Client:
         verify = arguments.verification(verify_ssl)
         pool = Pool(arguments.manager(manager), arguments.timeout(timeout), verify=verify)
         policy = RetryPolicy(
-            arguments.whole("retries", retries or 0),
+            0 if retries is None or retries is False else arguments.whole("retries", retries),
             backoff_factor=arguments.seconds("backoff_factor", backoff_factor, zero=True),
             status_forcelist=arguments.statuses("retry_status_codes", retry_status_codes),
             allowed_methods=None if retry_unsafe else RetryPolicy.DEFAULT_ALLOWED_METHODS,
         )
-        scheme = _scheme(auth, plugins)
+        scheme = scheme_for(auth, plugins)
         self._owns_scheme = scheme is not auth
         self._transport = Transport(
             pool,
             scheme,
             pool.retry or policy,
-            default_observers if plugins is None else plugins.observers,
+            default_observers if plugins is None else registry(plugins).observers,
             arguments.whole("max_response_size", max_response_size, least=1),
         )
         if verify is False and manager is None:
@@ -287,13 +284,8 @@ class Client:
         merged = Headers(_DEFAULT_HEADERS)
         if self.serialize and sink is None:
             merged["Accept"] = _ACCEPT_JSON
-        if headers is not None and not isinstance(headers, Mapping):
-            msg = f"headers must be a mapping of names to values (got {type(headers).__name__})"
-            raise TypeError(msg)
-        for given in (self.request_headers, headers or {}):
-            for name in given:
-                merged.discard(name)
-            merged.extend(given)
+        merged.override(self.request_headers)
+        merged.override({} if headers is None else headers)
         content = encode(data, files, merged, serialize=self.serialize)
         return self._transport.send(
             Request(method, self._base.join(uri, params), merged, content),
@@ -305,43 +297,8 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
         return f"<Client {self.host}>"
-
-
-def _scheme(auth: object, plugins: Plugins | None) -> AuthABC | None:
-    """The scheme that ``auth`` stands for: never less than what was asked for."""
-    if auth is None or isinstance(auth, AuthABC):
-        return auth
-    if isinstance(auth, str):
-        return BearerToken(auth)
-    options: dict[str, Any]
-    if isinstance(auth, (tuple, list)) and len(pair := cast("list[Any]", auth)) == 2:
-        username, password = pair
-        options = {"scheme": "basic", "username": username, "password": password}
-    elif isinstance(auth, Mapping):
-        options = dict(cast("Mapping[str, Any]", auth))
-    else:
-        kind = type(cast("Any", auth)).__name__
-        msg = (
-            "auth must be None, a str (bearer token), a pair (username, password), an AuthABC or a mapping "
-            f'like {{"scheme": "oauth2", ...}} (got {kind})'
-        )
-        raise TypeError(msg)
-    scheme = options.pop("scheme", None)
-    if not isinstance(scheme, str):
-        msg = 'auth as a mapping needs a "scheme", the name of an installed scheme'
-        raise TypeError(msg)
-    if plugins is None:
-        from .plugins import default  # imported late: a Client without named schemes needs no plugins
-
-        plugins = default()
-    return plugins.create(scheme, **options)

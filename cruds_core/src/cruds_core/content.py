@@ -7,8 +7,10 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
+from urllib3.exceptions import DecodeError, ProtocolError
+
 from .exceptions import ContentError
-from .multipart import Fields, Stream, encode_form
+from .multipart import Fields, Stream, encode_form, utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +49,7 @@ def encode(data: object, files: Fields | None, headers: Headers, *, serialize: b
         content = dump_json(data)
         headers.setdefault("Content-Type", "application/json")
     elif isinstance(data, str):
-        content = data.encode()
+        content = utf8("data", data)
     elif hasattr(data, "read"):
         content = Stream([cast("Any", data)])
     else:
@@ -111,23 +113,6 @@ def decode(content: bytes, content_type: str | None) -> Any:
         return content
 
 
-def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
-    """An answer's content, decompressed, in pieces of bounded size.
-
-    Raises:
-        urllib3.exceptions.HTTPError: It could not be read.
-    """
-    return iter(lambda: response.read(_CHUNK), b"")
-
-
-class TooLarge(Exception):
-    """Raised inside the transport when an answer exceeds the limit. Never seen by a caller."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
 def receive(response: BaseHTTPResponse, limit: int) -> bytes:
     """All of an answer's content, decompressed, holding no more than ``limit`` bytes of it.
 
@@ -139,10 +124,37 @@ def receive(response: BaseHTTPResponse, limit: int) -> bytes:
     if expected is not None and expected > limit:
         raise TooLarge(response.status)
     if expected is not None and "Content-Encoding" not in response.headers:
-        return response.read()
+        return b"".join(chunks(response, None))
     buffer = io.BytesIO()
     for chunk in chunks(response):
         buffer.write(chunk)
         if buffer.tell() > limit:
             raise TooLarge(response.status)
     return buffer.getvalue()
+
+
+def chunks(response: BaseHTTPResponse, size: int | None = _CHUNK) -> Iterator[bytes]:
+    """An answer's content, decompressed, in pieces of at most ``size`` bytes; in one with None.
+
+    Raises:
+        urllib3.exceptions.HTTPError: It could not be read.
+    """
+    try:
+        while chunk := response.read(size):
+            yield chunk
+    except ValueError as error:  # http.client, of a chunk whose size is negative
+        msg = "Connection broken"
+        raise ProtocolError(msg, error) from error
+    # urllib3 does not check that a compressed stream came to its end, and has no public way to see it.
+    stream = getattr(getattr(response, "_decoder", None), "_obj", None)
+    if getattr(stream, "eof", True) is False:
+        msg = "the compressed content ended too early"
+        raise DecodeError(msg)
+
+
+class TooLarge(Exception):
+    """Raised inside the transport when an answer exceeds the limit. Never seen by a caller."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status

@@ -8,9 +8,8 @@ import tempfile
 import unicodedata
 from contextlib import suppress
 from email.message import Message
-from email.utils import collapse_rfc2231_value
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from .content import chunks
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 _LONGEST = 255  # bytes: what a name may have on the usual file systems
 # What Windows forbids or gives a meaning in a name, the separators of all systems among it.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]) *(\.|$)", re.IGNORECASE)
+_LONGEST_SUFFIX = 16  # characters: what is longer is no suffix
 
 
 class FileSink:
@@ -87,11 +87,12 @@ def safe_name(text: str) -> str:
     name = _FORBIDDEN.sub("_", visible).strip(" .")
     if _RESERVED.match(name):
         name = f"_{name}"
-    stem, dot, suffix = name.rpartition(".")
-    while len(name.encode()) > _LONGEST:
-        stem, suffix = (stem[:-1], suffix) if stem else (stem, suffix[:-1])
-        name = stem + dot + suffix
-    return name
+    stem, suffix = PurePath(name).stem, PurePath(name).suffix
+    if len(suffix) > _LONGEST_SUFFIX:
+        stem, suffix = name, ""
+    while len((stem + suffix).encode()) > _LONGEST:
+        stem = stem[:-1]
+    return stem.rstrip(" .") + suffix
 
 
 def _disposition(value: str | None) -> str | None:
@@ -100,15 +101,21 @@ def _disposition(value: str | None) -> str | None:
         return None
     message = Message()
     message["Content-Disposition"] = value
-    names = [value for name, value in message.get_params([], "Content-Disposition") if name == "filename"]
-    extended = [name for name in names if isinstance(name, tuple)]
-    name = next(iter(extended or names), None)
-    if name is None:
-        return None
-    text = collapse_rfc2231_value(name)
-    with suppress(UnicodeError):  # headers are read as Latin-1, and many servers write UTF-8
-        text = text.encode("latin-1").decode()
-    return text
+    plain = None
+    for name, text in cast("list[tuple[str, Any]]", message.get_params([], "Content-Disposition")):
+        if name != "filename":
+            continue
+        if isinstance(text, str):
+            plain = text.strip('"') if plain is None else plain
+            continue
+        charset, _, encoded = text
+        # RFC 8187, section 3.2.1, asks for UTF-8; its forerunner had Latin-1, too.
+        if str(charset).lower() in ("utf-8", "iso-8859-1"):
+            return str(encoded.encode("latin-1").decode(charset, "replace"))
+    if plain is not None:
+        with suppress(UnicodeError):  # headers are read as Latin-1, and servers write UTF-8
+            return plain.encode("latin-1").decode()
+    return plain
 
 
 def _taken(path: Path) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from urllib3.util import parse_url
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestEvent:
+class RequestEvent(NamedTuple):
     """One attempt of a request.
 
     Attributes:
@@ -68,10 +66,10 @@ class Observers:
             response = send()
         except BaseException as error:
             _tell(
-                self.finished, replace(event, error=type(error).__name__, seconds=time.perf_counter() - start)
+                self.finished, event._replace(error=type(error).__name__, seconds=time.perf_counter() - start)
             )
             raise
-        _tell(self.finished, replace(event, status=response.status, seconds=time.perf_counter() - start))
+        _tell(self.finished, event._replace(status=response.status, seconds=time.perf_counter() - start))
         return response
 
 

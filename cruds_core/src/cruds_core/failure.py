@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from urllib3 import exceptions as urllib3_errors
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 def translate(
     error: Exception, request: Request, *, attempts: int, timeout: Timeout, in_content: bool
 ) -> exceptions.RequestError:
-    """The error to raise from what urllib3 raised. Clears the locals of the frames that raised it.
+    """The error to raise from what urllib3 raised.
 
     Args:
         error: What urllib3 raised. It should become the ``__cause__``.
@@ -30,7 +32,6 @@ def translate(
         in_content: Whether the head of an answer had arrived.
     """
     cls, fact = _classify(error, request, timeout, in_content=in_content)
-    _forget_locals(error)
     times = "" if attempts == 1 else f" ({attempts} attempts)"
     message = f"{request}: {fact}{times}"
     return cls(message, method=request.method, url=request.shown_url, attempts=attempts)
@@ -52,18 +53,22 @@ def _classify(
             reason = _reason(error)
             return exceptions.ConnectError, f"no connection: {reason}; check host and port, and that it runs"
         case urllib3_errors.ConnectTimeoutError():
-            seconds = timeout.connect_timeout
-            return exceptions.RequestTimeoutError, f"no connection within {seconds} s; see timeout="
+            return (
+                exceptions.RequestTimeoutError,
+                f"no connection within {_seconds(error, timeout.connect_timeout)}; see timeout=",
+            )
         case urllib3_errors.TimeoutError():
             what = "the answer broke off" if in_content else "no answer"
             return (
                 exceptions.RequestTimeoutError,
-                f"{what}: nothing came for {timeout.read_timeout} s; see timeout=",
+                f"{what}: nothing came for {_seconds(error, timeout.read_timeout)}; see timeout=",
             )
         case urllib3_errors.SSLError():
             return exceptions.TLSError, _tls_fact(error)
         case urllib3_errors.DecodeError():
             return exceptions.DecompressionError, "the content does not fit its Content-Encoding"
+        case urllib3_errors.InvalidHeader():
+            return exceptions.BrokenResponseError, "the headers of the answer contradict each other"
         case urllib3_errors.ProtocolError():
             return _protocol_failure(error, in_content=in_content)
         case _:
@@ -73,14 +78,29 @@ def _classify(
 def _protocol_failure(error: Exception, *, in_content: bool) -> tuple[type[exceptions.RequestError], str]:
     causes = (error.__cause__, *error.args)
     if in_content:
-        if any(isinstance(cause, http.client.IncompleteRead) for cause in causes):
+        if any(isinstance(cause, http.client.IncompleteRead) and not _is_misread(cause) for cause in causes):
             return exceptions.TruncatedResponseError, "the content ended before its announced length"
         return exceptions.BrokenResponseError, f"the content broke off: {_reason(error)}"
-    not_http = (http.client.BadStatusLine, http.client.LineTooLong, http.client.UnknownProtocol)
-    lost = http.client.RemoteDisconnected
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return exceptions.RequestTimeoutError, "the server took no more of the request in time; see timeout="
+    not_http, lost = http.client.HTTPException, http.client.RemoteDisconnected
     if any(isinstance(cause, not_http) and not isinstance(cause, lost) for cause in causes):
         return exceptions.BrokenResponseError, "what came back is not HTTP; check scheme and port of host"
     return exceptions.ConnectionLostError, f"the connection ended before an answer: {_reason(error)}"
+
+
+def _is_misread(error: BaseException) -> bool:
+    """Whether a chunk's size is no number, which http.client calls incomplete, too."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ValueError):
+        cause = cause.__context__
+    return cause is not None and not str(cause).endswith("b''")  # nothing is where the size should be
+
+
+def _seconds(error: Exception, limit: object) -> str:
+    """How long was waited, as urllib3 says it in its message: a TLS handshake counts as connecting."""
+    said = re.search(r"timeout=([0-9.]+)", str(error))
+    return f"{said[1] if said else limit} s"
 
 
 def _tls_fact(error: Exception) -> str:
@@ -90,14 +110,16 @@ def _tls_fact(error: Exception) -> str:
                 f"the certificate of the server is not trusted: {cause.verify_message}; "
                 "for a CA of your own pass the path of its PEM file as verify_ssl="
             )
+        if isinstance(cause, (str, ValueError)):  # assert_fingerprint and assert_hostname of urllib3
+            return f"the certificate of the server is not trusted: {cause}"
     return f"no secure connection: {_reason(error)}; does this port speak TLS?"
 
 
 def is_final(error: Exception) -> bool:
     """Whether another attempt would end the same way, or may not be made."""
-    if isinstance(error, urllib3_errors.SSLError):
-        refused = (ssl.SSLCertVerificationError, ssl.CertificateError)
-        return any(isinstance(cause, refused) for cause in (error.__cause__, *error.args))
+    if isinstance(error, urllib3_errors.SSLError):  # a certificate, a version, a cipher: unless it just ended
+        ended = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+        return not any(isinstance(cause, ended) for cause in (error.__cause__, *error.args))
     if isinstance(error, urllib3_errors.ProxyError):  # http.client has no other way to say a 407
         return "failed: 4" in str(error.original_error)
     passing = (
@@ -118,8 +140,11 @@ def _reason(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _forget_locals(error: BaseException | None) -> None:
-    """Clear the frames of urllib3 and http.client, whose locals hold the headers that were sent."""
+def forget_locals(error: BaseException | None) -> None:
+    """Clear the frames of urllib3 and http.client: their locals hold the headers that were sent."""
     while error is not None:
-        traceback.clear_frames(error.__traceback__)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_globals.get("__name__", "").startswith(("urllib3.", "http.")):
+                with suppress(RuntimeError):  # it is a generator's, and not at its end
+                    frame.clear()
         error = error.__cause__ or error.__context__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -28,6 +29,7 @@ class Module:
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()  # of its own: a plugin that is slow to import delays no other
+        self._loader: int | None = None
         self._factories: dict[str, Factory] | None = None
         self._failure: tuple[str, BaseException | None] | None = None
 
@@ -41,14 +43,21 @@ class Module:
         Raises:
             BrokenPluginError: It cannot be imported, or broke a rule when it registered.
         """
+        if self._loader == threading.get_ident():
+            raise broken(entry_point, "it asks for itself while it is loaded")
         with self._lock:
             if self._factories is None and self._failure is None:
+                self._loader = threading.get_ident()
                 try:
                     self._factories = _load(entry_point, names)
-                except PluginError as error:
-                    self._failure = (str(error), error.__cause__)
-                except (Exception, SystemExit) as error:
-                    self._failure = (f"it raised {type(error).__name__}", error)
+                except (KeyboardInterrupt, GeneratorExit):
+                    raise
+                except BaseException as error:  # a plugin may call sys.exit(), or panic in Rust
+                    rule = type(error) is PluginError
+                    reason = str(error) if rule else f"it raised {type(error).__name__}"
+                    self._failure = (reason, error.__cause__ if rule else error)
+                finally:
+                    self._loader = None
         if self._failure is not None:
             reason, cause = self._failure
             raise broken(entry_point, reason) from cause
@@ -118,7 +127,7 @@ def observers_of(caller: pluggy.HookCaller) -> tuple[Callable[..., object], ...]
     # An implementation may leave the argument out, as with every hook of pluggy.
     return tuple(
         impl.function if impl.argnames else _without_argument(impl.function)
-        for impl in reversed(caller.get_hookimpls())
+        for impl in caller.get_hookimpls()
     )
 
 
@@ -131,7 +140,10 @@ def _without_argument(function: Callable[..., object]) -> Callable[..., object]:
 
 def distribution_of(entry_point: EntryPoint) -> str:
     """The name of the distribution that an entry point is from."""
-    return entry_point.dist.name if entry_point.dist is not None else entry_point.module
+    metadata = entry_point.dist.metadata if entry_point.dist is not None else None
+    if metadata is None or "Name" not in metadata:  # a distribution that is half removed has none
+        return entry_point.module
+    return metadata["Name"]
 
 
 def broken(entry_point: EntryPoint, reason: str) -> BrokenPluginError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -14,7 +15,7 @@ from .exceptions import ContentError
 from .request import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sized
+    from collections.abc import Iterator, Sized
 
 #: Form fields as ``files`` takes them, by name or as (name, value) pairs. A value is str, bytes, int or a
 #: binary reader, or one of urllib3's tuples around it: (filename, data) or (filename, data, content_type).
@@ -118,10 +119,8 @@ def encode_form(fields: Fields) -> tuple[bytes | Stream, str]:
     boundary = choose_boundary()
     parts: list[bytes | Reader] = []
     text = bytearray()
-    pairs: Iterable[Any] = cast("Any", fields).items() if hasattr(fields, "items") else fields
-    for pair in pairs:
-        field = pair if isinstance(pair, RequestField) else _field(pair)
-        text += f"--{boundary}\r\n{field.render_headers()}".encode()
+    for field in _fields(fields):
+        text += f"--{boundary}\r\n".encode() + utf8("files", field.render_headers())
         data: object = field.data
         if hasattr(data, "read"):
             parts += [bytes(text), cast("Reader", data)]
@@ -134,17 +133,40 @@ def encode_form(fields: Fields) -> tuple[bytes | Stream, str]:
     return (Stream([*parts, bytes(text)]) if parts else bytes(text)), content_type
 
 
+def utf8(name: str, text: str) -> bytes:
+    """Text in UTF-8.
+
+    Raises:
+        ContentError: It holds a lone surrogate.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        msg = f"{name} holds a lone surrogate, which no text in UTF-8 can; send bytes, or decode it otherwise"
+    raise ContentError(msg)
+
+
+def _fields(fields: Fields) -> Iterator[RequestField]:
+    items: object = cast("Any", fields).items() if isinstance(fields, Mapping) else fields
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        msg = f"files must be a mapping or (name, value) pairs (got {type(items).__name__})"
+        raise ContentError(msg)
+    entries = cast("Any", items)
+    for item in entries:
+        yield item if isinstance(item, RequestField) else _field(item)
+
+
 def _field(pair: Any) -> RequestField:
-    if not _is_tuple(pair, 2):
-        msg = f"files must be a mapping or (name, value) pairs (got an item that is a {type(pair).__name__})"
+    if not _is_tuple(pair, 2) or not isinstance(pair[0], str):
+        msg = f"files must be a mapping or (name, value) pairs, by names that are str (got {_kind(pair)})"
         raise ContentError(msg)
     name, value = pair
-    if _is_tuple(value) and not _is_tuple(value, 2, 3):
-        msg = f'files["{name}"] must be data, (filename, data) or (filename, data, content_type)'
-        raise ContentError(msg)
     if hasattr(value, "read"):  # a bare file is sent under its own name
         path = getattr(value, "name", None)
         value = (PurePath(path).name if isinstance(path, str) else name, value)
+    if _is_tuple(value) and not (_is_tuple(value, 2, 3) and isinstance(value[0], (str, type(None)))):
+        msg = f'files["{name}"] must be data, (filename, data) or (filename, data, type) (got {_kind(value)})'
+        raise ContentError(msg)
     return RequestField.from_tuples(name, value)
 
 
@@ -152,10 +174,16 @@ def _is_tuple(value: object, *lengths: int) -> bool:
     return isinstance(value, tuple) and (not lengths or len(cast("Sized", value)) in lengths)
 
 
+def _kind(value: Any) -> str:
+    if _is_tuple(value):
+        return f"a tuple of {', '.join(type(item).__name__ for item in value)}"
+    return type(value).__name__
+
+
 def _field_bytes(data: object) -> bytes:
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(cast("bytes", data))
     if isinstance(data, (str, int)) and not isinstance(data, bool):
-        return str(data).encode()
+        return utf8("files", str(data))
     msg = f"the data of each of files must be str, bytes or a binary file (got {type(data).__name__})"
     raise ContentError(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,13 @@ from .loading import GROUP, Module, broken, distribution_of, hook_manager, obser
 from .lock import ForkSafeLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from importlib.metadata import EntryPoint
 
+    from .event import Observer
     from .loading import Factory
+
+    _Watcher = tuple[object, tuple[Observer, ...], tuple[Observer, ...]]
 
 #: The environment variable that names the plugins that may be used.
 VARIABLE = "CRUDS_PLUGINS"
@@ -55,7 +59,7 @@ class Plugins:
         self._filter = _Filter(os.environ.get(VARIABLE) if allowed is None else allowed)
         self._loaded: dict[str, Module] = {}
         self._lock = ForkSafeLock()
-        self._watchers = hook_manager()
+        self._watchers: list[_Watcher] = []
         #: The observers that were registered.
         self.observers = observers if observers is not None else Observers()
 
@@ -73,12 +77,7 @@ class Plugins:
             TypeError: An option is missing, or is none of the scheme's.
         """
         factory = self.factory(scheme)
-        signature = inspect.signature(factory)
-        try:
-            signature.bind(**options)
-        except TypeError as error:
-            msg = f'scheme "{scheme}": {error}; it takes {", ".join(signature.parameters)}'
-            raise TypeError(msg) from None
+        _check_options(scheme, factory, options)
         auth: object = factory(**options)
         if not isinstance(auth, AuthABC):
             raise broken(self._declared(scheme), f"it built a {type(auth).__name__}, which is not an AuthABC")
@@ -115,21 +114,21 @@ class Plugins:
                 marked with ``hookimpl``.
 
         Raises:
-            PluginError: It has none of the two, or one with another name or signature, or a wrapper.
-            ValueError: It is registered already.
+            PluginError: It has none of the two, or one with another name or signature, or a wrapper; or it is
+                registered already.
         """
+        manager = hook_manager()
+        register_hooks(manager, observer)
+        started = observers_of(manager.hook.cruds_request_started)
+        finished = observers_of(manager.hook.cruds_request_finished)
+        if not started and not finished:
+            msg = "the observer implements neither cruds_request_started nor cruds_request_finished"
+            raise PluginError(msg)
         with self._lock:
-            register_hooks(self._watchers, observer)
-            hook = self._watchers.hook
-            started, finished = hook.cruds_request_started, hook.cruds_request_finished
-            if not any(
-                impl.plugin is observer for caller in (started, finished) for impl in caller.get_hookimpls()
-            ):
-                self._watchers.unregister(observer)
-                msg = "the observer implements neither cruds_request_started nor cruds_request_finished"
+            if any(watcher[0] is observer for watcher in self._watchers):
+                msg = "the observer is registered already"
                 raise PluginError(msg)
-            self.observers.started = observers_of(started)
-            self.observers.finished = observers_of(finished)
+            self._set_watchers([*self._watchers, (observer, started, finished)])
 
     def unregister(self, observer: object) -> None:
         """Take an observer away.
@@ -138,11 +137,16 @@ class Plugins:
             PluginError: It is not registered.
         """
         with self._lock:
-            if not self._watchers.is_registered(observer):
-                raise PluginError("the observer is not registered")
-            self._watchers.unregister(observer)
-            self.observers.started = observers_of(self._watchers.hook.cruds_request_started)
-            self.observers.finished = observers_of(self._watchers.hook.cruds_request_finished)
+            others = [watcher for watcher in self._watchers if watcher[0] is not observer]
+            if len(others) == len(self._watchers):
+                msg = "the observer is not registered"
+                raise PluginError(msg)
+            self._set_watchers(others)
+
+    def _set_watchers(self, watchers: list[_Watcher]) -> None:
+        self._watchers = watchers
+        self.observers.started = tuple(tell for watcher in watchers for tell in watcher[1])
+        self.observers.finished = tuple(tell for watcher in watchers for tell in watcher[2])
 
     def _scan(self) -> list[EntryPoint]:
         if self._entry_points is None:
@@ -180,13 +184,29 @@ class Plugins:
         )
 
 
+def _check_options(scheme: str, factory: Factory, options: Mapping[str, object]) -> None:
+    if getattr(factory, "__init__", None) is object.__init__:
+        signature = inspect.Signature()
+    else:
+        try:
+            signature = inspect.signature(factory)
+        except ValueError:  # it is written in C, and will say itself what it does not take
+            return
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        takes = ", ".join(signature.parameters) or "no options"
+        msg = f'scheme "{scheme}": {error}; it takes {takes}'
+        raise TypeError(msg) from None
+
+
 class _Filter:
     """Which plugins may be used, by the name of the scheme or of the distribution."""
 
     def __init__(self, text: str | None) -> None:
         self.text = text
         names = [name.strip() for name in (text or "").split(",") if name.strip()]
-        self._blocked = {_normal(name[1:]) for name in names if name.startswith("-")}
+        self._blocked = {_normal(name[1:].strip()) for name in names if name.startswith("-")}
         self._only = {_normal(name) for name in names if not name.startswith("-")}
         self._none = text is not None and not names
 
@@ -196,7 +216,7 @@ class _Filter:
 
 
 def _normal(name: str) -> str:
-    return name.replace("_", "-").replace(".", "-").lower()
+    return re.sub(r"[-_.]+", "-", name).lower()  # as the packaging specifications compare names
 
 
 _default: Plugins | None = None

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import urllib3
-from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util import Timeout
 from urllib3.util.ssl_ import create_urllib3_context
 
+from . import connection
 from .url import without_query
 
 if TYPE_CHECKING:
     import ssl
 
     from urllib3 import BaseHTTPResponse
-    from urllib3._base_connection import BaseHTTPConnection
 
     from .request import Request
 
@@ -98,21 +97,15 @@ class _Manager(urllib3.PoolManager):
     def __init__(self, verify: bool | str) -> None:
         super().__init__(maxsize=MAX_IDLE_CONNECTIONS)
         self._verify = verify
-        if verify is False:
-            self.pool_classes_by_scheme = {**self.pool_classes_by_scheme, "https": _UnverifiedPool}
+        self.pool_classes_by_scheme = {
+            "http": connection.Pool,
+            "https": connection.UnverifiedPool if verify is False else connection.TLSPool,
+        }
 
     def connection_from_context(self, request_context: dict[str, Any]) -> urllib3.HTTPConnectionPool:
         if request_context["scheme"] == "https":
             request_context["ssl_context"] = tls_context(self._verify)
         return super().connection_from_context(request_context)
-
-
-class _UnverifiedPool(HTTPSConnectionPool):
-    """An HTTPS pool that does not warn at each request: Client has warned when it was made."""
-
-    def _validate_conn(self, conn: BaseHTTPConnection) -> None:
-        if conn.is_closed:
-            conn.connect()
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import urljoin
 
 from urllib3.exceptions import LocationParseError
@@ -20,17 +21,20 @@ class Refused(Exception):
     """The redirect is not followed; its text says why."""
 
 
-def follow(request: Request, status: int, location: str) -> Request:
+def follow(request: Request, status: int, location: str | None) -> Request:
     """The request to send next.
 
     Args:
         request: The request that was answered, without credentials.
         status: 301, 302, 303, 307 or 308.
-        location: The Location of the answer, absolute or relative to the request.
+        location: The Location of the answer, absolute or relative to the request; None where it has none.
 
     Raises:
         Refused: It must not be followed.
     """
+    if not location:
+        msg = "it has no Location"
+        raise Refused(msg)
     url = _target(request.url, location)
     target = Request(request.method, url, request.headers, request.content)
     # RFC 9110, sections 15.4.2 to 15.4.4: 303 asks for a GET, and 301 and 302 make a POST one.
@@ -55,6 +59,8 @@ def follow(request: Request, status: int, location: str) -> Request:
 
 
 def _target(url: str, location: str) -> str:
+    with suppress(UnicodeError):  # headers are read as Latin-1, and servers write UTF-8
+        location = location.encode("latin-1").decode()
     try:
         target = parse_url(urljoin(url, location))
     except (LocationParseError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
 
 from urllib3 import HTTPHeaderDict
@@ -49,6 +50,22 @@ class Headers(HTTPHeaderDict):
             raise TypeError(msg)
         return type(self), (list(self.iteritems()),)
 
+    def override(self, headers: Mapping[str, str]) -> None:
+        """Set headers, in place of others of the same names.
+
+        Raises:
+            TypeError: ``headers`` is no mapping, or a name is not a str.
+        """
+        if not isinstance(headers, Mapping):
+            msg = f"headers must be a mapping of names to values (got {type(headers).__name__})"
+            raise TypeError(msg)
+        for name in headers:
+            if not isinstance(name, str):
+                msg = f"the name of a header must be a str (got {type(name).__name__})"
+                raise TypeError(msg)
+            self.discard(name)
+        self.extend(headers)
+
     def check(self) -> None:
         """Refuse what cannot be sent, or would be read as more than one header.
 
@@ -57,14 +74,15 @@ class Headers(HTTPHeaderDict):
             ValueError: A name is not a token, or a value holds a line break, another control
                 character or a character outside Latin-1 (RFC 9110, section 5.5).
         """
-        for name, value in self.iteritems():
-            if not isinstance(value, str):
-                msg = f'header "{name}" must be a str (got {type(value).__name__})'
-                raise TypeError(msg)
+        for name in self:
             if not _TOKEN.fullmatch(name):
                 msg = f"{name!r} is not the name of a header (RFC 9110, section 5.1)"
                 raise ValueError(msg)
-            if not _FIELD_VALUE.fullmatch(value):
+            # No value is a local variable here: it would stand in a traceback.
+            if not all(isinstance(value, str) for value in self.getlist(name)):
+                msg = f'header "{name}" must be a str'
+                raise TypeError(msg)
+            if not all(_FIELD_VALUE.fullmatch(value) for value in self.getlist(name)):
                 msg = f'header "{name}" holds a line break or another character that cannot be sent'
                 raise ValueError(msg)
 
@@ -85,8 +103,11 @@ class Request:
     __slots__ = ("content", "headers", "method", "url")
 
     def __init__(self, method: str, url: str, headers: HTTPHeaderDict, content: Content = None) -> None:
+        if not isinstance(method, str):
+            msg = f"method must be a str (got {type(method).__name__})"
+            raise TypeError(msg)
         if not _TOKEN.fullmatch(method):
-            msg = f"method must be a token such as GET (RFC 9110, section 9.1) (got {method!r})"
+            msg = f"method must be a token, like GET (RFC 9110, section 9.1) (got {method!r})"
             raise ValueError(msg)
         self.method = method.upper()
         self.url = url

@@ -6,11 +6,12 @@ import base64
 import binascii
 import re
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote, unquote_plus
 
 from .exceptions import AuthError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 #: What stands where a secret stood.
 MASK = "***"
@@ -21,8 +22,19 @@ SecretSource: TypeAlias = "str | Callable[[], str]"
 # RFC 9110, section 5.5: a field value holds neither CR, LF nor NUL; other control characters are of no use.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
 # Fields whose values are credentials by their meaning, whoever set them.
 _CREDENTIAL_NAME = re.compile(r"auth|cookie|token|secret|password|api-?key", re.IGNORECASE)
+
+
+class SecretText(str):
+    """A secret as it is handed on: a str whose repr, as a traceback shows it, says nothing."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return MASK
 
 
 class Secret:
@@ -49,20 +61,20 @@ class Secret:
         if isinstance(source, str) and (fault := fault_of(source)):
             msg = f"{name} {fault}"
             raise ValueError(msg)
-        self._source = source
+        self._source = SecretText(source) if isinstance(source, str) else source
         self._name = name
 
-    def reveal(self) -> str:
+    def reveal(self) -> SecretText:
         """The secret itself.
 
         Raises:
             AuthError: The callable returned something that cannot be the secret.
         """
-        if isinstance(self._source, str):
+        if isinstance(self._source, SecretText):
             return self._source
-        value: object = self._source()
-        if not isinstance(value, str):
-            msg = f"the callable given as {self._name} must return a str (it returned {type(value).__name__})"
+        value = as_secret(self._source())
+        if value is None:
+            msg = f"the callable given as {self._name} must return a str"
             raise AuthError(msg)
         if fault := fault_of(value):
             msg = f"what the callable given as {self._name} returned {fault}"
@@ -73,7 +85,7 @@ class Secret:
         return MASK
 
     def __reduce__(self) -> tuple[type[Secret], tuple[Callable[[], str], str]]:
-        if isinstance(self._source, str):
+        if isinstance(self._source, SecretText):
             msg = (
                 f"{self._name} is a plain text, which is never pickled; give an importable callable that "
                 "returns it, for example a function that reads os.environ"
@@ -88,12 +100,19 @@ class Secret:
         return self
 
 
+def as_secret(value: object) -> SecretText | None:
+    """The value as a secret; None if it is no str."""
+    return SecretText(value) if isinstance(value, str) else None
+
+
 def fault_of(text: str) -> str | None:
     """What keeps a text from being a credential, worded to follow its name; None if nothing does."""
     if text != text.strip() and _CONTROL.search(text):
         return "begins or ends with a line break or another control character; strip() it"
     if _CONTROL.search(text):
         return "holds a control character"
+    if _SURROGATE.search(text):
+        return "holds a lone surrogate: what it was read from is not UTF-8"
     return None
 
 
@@ -102,8 +121,8 @@ def is_credential(name: str) -> bool:
     return _CREDENTIAL_NAME.search(name) is not None
 
 
-def credentials_in(name: str, value: str) -> Iterable[str]:
-    """The texts in a header that must not be shown, longest first."""
+def credentials_in(name: str, value: str) -> Iterator[str]:
+    """The texts in a header that must not be shown."""
     yield value
     scheme, _, rest = value.partition(" ")
     if rest:
@@ -118,6 +137,15 @@ def credentials_in(name: str, value: str) -> Iterable[str]:
     elif name.lower() == "cookie":
         for cookie in value.split(";"):
             yield cookie.partition("=")[2].strip()
+
+
+def credentials_added(before: str, after: str) -> Iterator[str]:
+    """The texts in the query of a URL that another URL does not have, as they are and encoded."""
+    known = before.partition("?")[2].split("&")
+    for pair in after.partition("?")[2].split("&"):
+        if pair not in known:
+            value = pair.partition("=")[2]
+            yield from (value, unquote_plus(value), quote(unquote_plus(value), safe=""))
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:

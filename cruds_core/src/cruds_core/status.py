@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import http
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote, urlsplit
 
 from .exceptions import ClientError, ServerError, StatusError
 from .secret import credentials_in, is_credential, mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from .request import Request
     from .response import Response
@@ -19,18 +18,21 @@ _SHOWN = 1024  # characters of the content in a message
 _SEARCHED = 1 << 16  # bytes of it that are searched for secrets: many more than are shown
 
 
-def status_error(response: Response, request: Request, sent: Request, *, left_origin: bool) -> StatusError:
+def status_error(
+    response: Response, request: Request, sent: Request, secrets: Iterable[str], *, left_origin: bool
+) -> StatusError:
     """The error to raise.
 
     Args:
         response: The answer.
         request: The request before it was authenticated.
-        sent: The request as it was sent: what differs is secret.
+        sent: The request as it was sent: the headers that differ are secret.
+        secrets: What else must not be shown.
         left_origin: Whether a redirect led to another origin, which is not given the credentials.
     """
     cls = ClientError if response.status < 500 else ServerError if response.status < 600 else StatusError
     message = f"{request}: {response.status} {_phrase(response.status)}"
-    if detail := _detail(response, sent, request):
+    if detail := _detail(response, [*secrets, *_secrets(sent, request)]):
         message += f": {detail}"
     if response.attempts > 1:
         message += f" ({response.attempts} attempts)"
@@ -48,13 +50,13 @@ def _phrase(status: int) -> str:
         return "(not a registered status)"
 
 
-def _detail(response: Response, sent: Request, request: Request) -> str:
+def _detail(response: Response, secrets: Iterable[str]) -> str:
     problem = response.problem or {}
     said = [str(problem[member]) for member in ("title", "detail") if problem.get(member)]
     if said and said[0] == _phrase(response.status):  # RFC 9457, section 3.1.3: for "about:blank"
         del said[0]
     text = ": ".join(said) if problem else response.content[:_SEARCHED].decode("utf-8", "replace")
-    text = mask(text, _secrets(sent, request))
+    text = mask(text, secrets)
     text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _SHOWN]).split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
@@ -64,8 +66,3 @@ def _secrets(sent: Request, request: Request) -> Iterator[str]:
     for name, value in sent.headers.items():
         if is_credential(name) or request.headers.get(name) != value:
             yield from credentials_in(name, value)
-    if sent.url != request.url:
-        known = set(parse_qsl(urlsplit(request.url).query))
-        for name, value in parse_qsl(urlsplit(sent.url).query):
-            if (name, value) not in known:
-                yield from (value, quote(value, safe=""))

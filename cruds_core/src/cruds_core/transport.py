@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, SSLError
 
 from .content import TooLarge, receive
-from .exceptions import CrudsError, RedirectError, ResponseTooLargeError
-from .failure import is_final, translate
+from .exceptions import CrudsError, RedirectError, RequestError, ResponseTooLargeError
+from .failure import forget_locals, is_final, translate
 from .redirect import MAX_REDIRECTS, Refused, follow
 from .response import Response
 from .retry import repeats
+from .secret import credentials_added
 from .status import status_error
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ class _Call:
         self.redirects = 0
         self.challenged = False
         self.left_origin = False
+        self.failed = False
         self.in_content = False
+        self.secrets: set[str] = set()
         self.content = b""
         self.refusal = ""
 
@@ -113,12 +116,9 @@ class _Call:
                 raw = observers.watch(self.request, self.attempts, self._exchange)
             else:
                 raw = self._exchange()
-        except TooLarge as too_large:
-            raise self._too_large(too_large.status) from None
-        except HTTPError as error:
-            if isinstance(error, CrudsError):  # raised by the scheme, not by urllib3
+        except RequestError as error:
+            if not self.failed or not self._repeats(error.__cause__):
                 raise
-            self._recover(error)
             return None
         if self._answers_challenge(raw) or self._follows(raw):
             return None
@@ -138,20 +138,41 @@ class _Call:
         if self.refusal:
             msg = f"{self.request}: the {response.status} redirect is not followed: {self.refusal}"
             return RedirectError(msg, response=response)
-        return status_error(response, self.request, self.sent, left_origin=self.left_origin)
+        return status_error(response, self.request, self.sent, self.secrets, left_origin=self.left_origin)
 
     def _prepare(self) -> None:
         self.sent = self.request.copy()
+        _rewind(self.sent)
         if self.auth is not None:
             self.auth.authenticate(self.sent)
+            _rewind(self.sent)  # the scheme may have read it
+            if self.sent.url != self.request.url:
+                self.secrets.update(credentials_added(self.request.url, self.sent.url))
         self.sent.headers.check()
-        content = self.sent.content
-        if content is not None and not isinstance(content, bytes) and content.seekable():
-            content.seek(0)  # an earlier attempt, or the scheme, may have read it
 
     def _exchange(self) -> BaseHTTPResponse:
-        self.in_content = False
-        raw = self.transport.pool.urlopen(self.sent)
+        self.failed = self.in_content = False
+        try:
+            return self._receive(self.transport.pool.urlopen(self.sent))
+        except TooLarge as error:
+            raise self._too_large(error.status) from None
+        except HTTPError as error:
+            forget_locals(error)
+            if isinstance(error, CrudsError):  # the scheme raised it, not urllib3
+                raise
+            self.failed = True
+            raise translate(
+                error,
+                self.request,
+                attempts=self.attempts,
+                timeout=self.transport.pool.timeout,
+                in_content=self.in_content,
+            ) from error
+        except BaseException as error:
+            forget_locals(error)
+            raise
+
+    def _receive(self, raw: BaseHTTPResponse) -> BaseHTTPResponse:
         try:
             if self.auth is not None:
                 self.auth.handle_response(self.sent, raw)
@@ -168,37 +189,34 @@ class _Call:
             raw.release_conn()
         return raw
 
-    def _recover(self, error: HTTPError) -> None:
-        """Wait for the next attempt, or raise."""
+    def _repeats(self, error: BaseException | None) -> bool:
+        """Wait for the next attempt, if there is to be one after what urllib3 raised."""
+        method = self.request.method
         nothing_sent = isinstance(error, ConnectTimeoutError)
-        may_repeat = nothing_sent or self.request.is_repeatable
-        if isinstance(error, SSLError):  # counted by urllib3 as if nothing had been sent
-            may_repeat = may_repeat and repeats(self.retry, self.request.method)
-        if may_repeat and not is_final(error):
-            try:
-                self.retry = self.retry.increment(self.request.method, self.request.shown_url, error=error)
-            except HTTPError:  # urllib3's way to say no, by the error itself or a MaxRetryError around it
-                pass
-            else:
-                time.sleep(self.retry.get_backoff_time())
-                return
-        raise translate(
-            error,
-            self.request,
-            attempts=self.attempts,
-            timeout=self.transport.pool.timeout,
-            in_content=self.in_content,
-        ) from error
+        if not isinstance(error, HTTPError) or is_final(error):
+            return False
+        if not nothing_sent and not self.request.is_repeatable:
+            return False
+        if isinstance(error, SSLError) and not repeats(self.retry, method):
+            return False  # urllib3 counts it as if nothing had been sent
+        try:
+            self.retry = self.retry.increment(method, self.request.shown_url, error=error)
+        except HTTPError:  # urllib3's way to say no: the error itself, or a MaxRetryError around it
+            return False
+        time.sleep(self.retry.get_backoff_time())
+        return True
 
     def _answers_challenge(self, raw: BaseHTTPResponse) -> bool:
-        if raw.status != 401 or self.auth is None or self.challenged or not self.request.is_repeatable:
+        if raw.status != 401 or self.auth is None or self.challenged:
+            self.challenged = False  # for the attempt that a retry or a redirect may lead to
             return False
-        self.challenged = True
-        return self.auth.handle_challenge(self.sent, raw)
+        # A scheme learns from the challenge even where this request cannot be sent again.
+        self.challenged = self.auth.handle_challenge(self.sent, raw) and self.request.is_repeatable
+        return self.challenged
 
     def _follows(self, raw: BaseHTTPResponse) -> bool:
         location = raw.get_redirect_location()
-        if not location:
+        if location is False:  # no redirect; None is one without a Location
             return False
         limit = MAX_REDIRECTS if self.retry.redirect is None else int(self.retry.redirect)
         if self.redirects >= limit:
@@ -241,3 +259,9 @@ class _Call:
             url=self.request.shown_url,
             attempts=self.attempts,
         )
+
+
+def _rewind(request: Request) -> None:
+    content = request.content
+    if content is not None and not isinstance(content, bytes) and content.seekable():
+        content.seek(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias, cast
 from urllib.parse import unquote, urlencode
 
@@ -79,12 +79,13 @@ class BaseURL:
             msg = "uri has a fragment, which is never sent; write %23 for a # that is part of a name"
             raise ValueError(msg)
         relative = self._below(uri) if _ABSOLUTE.match(uri) else uri.lstrip("/")
-        path, _, query = relative.partition("?")
-        if _climbs(path):
-            msg = f'uri "{path}" climbs out of "{self.url}" with dot segments'
+        parts = parse_url(self.url + relative)
+        # Both as the server may read it and as it is sent, with the dot segments taken out.
+        if _climbs(relative.partition("?")[0]) or not (parts.path or "").startswith(self._path):
+            msg = f'uri "{relative.partition("?")[0]}" climbs out of "{self.url}" with dot segments'
             raise ValueError(msg)
-        query = "&".join(part for part in (query, encode_query(params)) if part)
-        return parse_url(self.url + path + ("?" + query if query else "")).url
+        query = "&".join(part for part in (parts.query, encode_query(params)) if part)
+        return parts._replace(query=query or None).url
 
     def _below(self, uri: str) -> str:
         try:
@@ -134,7 +135,8 @@ def _parse_host(host: str) -> Url:
 def _unparsable(shown: str) -> str:
     if not shown.isascii() and importlib.util.find_spec("idna") is None:
         return f'host "{shown}" is not ASCII; install "cruds-core[idna]" for internationalised names'
-    if shown.count(":") > 1 and "[" not in shown:
+    shown = without_query(shown)
+    if shown.rpartition("://")[2].count(":") > 1 and "[" not in shown:
         return f'host "{shown}" cannot be parsed; an IPv6 address is written in brackets, like "[::1]:8080"'
     return f'host "{shown}" cannot be parsed as a host name or an http(s) URL'
 
@@ -167,18 +169,30 @@ def encode_query(params: Params | None) -> str:
     Raises:
         TypeError: ``params`` is neither a mapping nor pairs, or a value is a mapping.
     """
-    if not params:
+    if params is None:
         return ""
-    if isinstance(params, (str, bytes)):
-        msg = f"params must be a mapping or pairs (got {type(params).__name__}); write a ready query into uri"
-        raise TypeError(msg)
-    items = cast("Any", params.items() if isinstance(params, Mapping) else params)
+    try:
+        if isinstance(params, (str, bytes)):
+            raise TypeError
+        given = [(name, value) for name, value in _items(params)]
+    except (TypeError, ValueError):
+        kind = type(params).__name__
+        msg = f"params must be a mapping or (name, value) pairs (got {kind}); write a ready query into uri"
+        raise TypeError(msg) from None
     pairs: list[tuple[Any, Any]] = []
-    for name, value in items:
-        many = isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (str, bytes))
-        values = cast("Iterable[Any]", value if many else (value,))
-        pairs += [(name, _parameter(name, one)) for one in values if one is not None]
+    for name, value in given:
+        one = isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)
+        values = cast("Iterable[Any]", (value,) if one else value)
+        pairs += [(name, _parameter(name, value)) for value in values if value is not None]
     return urlencode(pairs)
+
+
+def _items(params: Params) -> Iterable[tuple[Any, Any]]:
+    items = cast("Any", params.items() if isinstance(params, Mapping) else params)
+    for item in items:
+        if isinstance(item, (str, bytes)):
+            raise TypeError
+        yield item
 
 
 def _parameter(name: object, value: object) -> object:

@@ -1,0 +1,997 @@
+"""The calls that both versions of CRUDs are driven through and, where the versions differ, how.
+
+`docs/migrating.md` has a row for each difference. Both versions run this file: it needs no more than the
+standard library, urllib3 and a CRUDs of either version.
+"""
+
+import io
+import logging
+import math
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cruds import Client
+from cruds.core import AuthABC
+from urllib3 import PoolManager, ProxyManager, Retry, Timeout, make_headers
+from urllib3.exceptions import HTTPError
+from urllib3.fields import RequestField
+
+SECRET = "hunter2"  # looked for in logs and errors
+IMAGE = b"\x89PNG\xff\x00\r\n"
+PARAMS = {"a": 1, "b": "x y", "c": "\u00e9&=/?", "d": "", "e": b"\xff", 5: 1.5}
+FORM = {
+    "text": "plain",
+    "bytes": b"\x00\xff",
+    "number": 5,
+    "named": ('n\u00e4me "x".txt', "text"),
+    "raw": ("raw.bin", IMAGE),
+    "typed": ("a.csv", "a,b", "text/csv"),
+    "image": ("a.png", IMAGE, "image/png"),
+    "nameless": (None, "x"),
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the calls go, and what they leave behind."""
+
+    url: str  # a server that records what arrives; its paths say how it answers
+    elsewhere: str  # the same under another name, so another origin
+    tls: str  # the same over TLS, under an authority that SSL_CERT_FILE names
+    closed: str  # where nobody listens
+    demo: str  # the API of the demo
+    folder: Path  # empty at each call
+    waited: list[float]  # the pauses between attempts, in seconds: nobody waits for them
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a Client.
+
+    Attributes:
+        do: Returns what the user gets.
+        row: The row of `docs/migrating.md` that tells how the versions differ; "" where they do not.
+        old: What 1.x does, by aspect, with every aspect that differs.
+        new: What 2.0 does, likewise.
+    """
+
+    do: Callable[[Site], Any]
+    row: str = ""
+    old: dict[str, Any] = field(default_factory=dict[str, Any])
+    new: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def sent(
+    *lines: str, headers: tuple[str, ...] = (), content: str = "", returned: Any = None, **others: Any
+) -> dict[str, Any]:
+    """All aspects of requests that arrive over one connection, alike in headers and content."""
+    returned = {"value": {"ok": True}} if returned is None else returned
+    arrived = {"arrived": list(lines), "headers": [list(headers)], "content": [content]}
+    return {**arrived, "connections": 1, "returned": returned, **others}
+
+
+def refused(error: str, **others: Any) -> dict[str, Any]:
+    """All aspects of a call that raises and sends nothing."""
+    return {**raised(error), "arrived": [], "headers": [], "content": [], "connections": 0, **others}
+
+
+def raised(error: str = "HTTPError") -> dict[str, Any]:
+    """The aspect of a call that raises."""
+    return {"returned": {"raised": error}}
+
+
+def value(of: Any) -> dict[str, Any]:
+    """The aspect of a call that returns a value."""
+    return {"returned": {"value": of}}
+
+
+def raw(text: str) -> dict[str, Any]:
+    """The aspect of a call that returns bytes."""
+    return {"returned": {"bytes": text}}
+
+
+class Login(AuthABC):
+    """A scheme as users of 1.x write it: each token that is asked for is the next one."""
+
+    def __init__(self, *tokens: str, held: str | None = None) -> None:
+        self.tokens = list(tokens)
+        self.held = held
+        self.asked = 0
+
+    def access_token(self) -> str:
+        """Return the next token, from wherever the user has it."""
+        self.asked += 1
+        if not self.tokens:
+            raise LookupError("no token")
+        self.held = self.tokens.pop(0)
+        return self.held
+
+    def is_valid(self) -> bool:
+        """Say whether there is a token."""
+        return self.held is not None
+
+
+class Incomplete(AuthABC):
+    """A scheme that lacks a method."""
+
+    def access_token(self) -> str:
+        """Return a token."""
+        return "token"
+
+
+def client(at: Site, path: str = "", **options: Any) -> Any:
+    """Return a Client of the recording server that does not pause between attempts."""
+    return Client(at.url + path, **{"backoff_factor": 0, **options})
+
+
+def with_headers(at: Site, *headers: tuple[str, str], **options: Any) -> Any:
+    """Return a Client that sends these headers with every request."""
+    made = client(at, **options)
+    for name, text in headers:
+        made.request_headers.add(name, text)
+    return made
+
+
+def altered(at: Site, path: str = "", **attributes: Any) -> Any:
+    """Return a Client whose attributes were set after it was made."""
+    made = client(at, path)
+    for name, given in attributes.items():
+        setattr(made, name, given)
+    return made
+
+
+def ignoring(at: Site, status: int, **options: Any) -> Any:
+    """Return a Client that does not raise for a status."""
+    made = client(at, **options)
+    made.status_ignore.add(status)
+    return made
+
+
+def again(at: Site) -> Any:
+    """Read twice, and give up the token in between."""
+    login = Login("one", "two")
+    made = client(at, auth=login)
+    made.read("anything")
+    login.held = None
+    return made.read("anything")
+
+
+def shared(at: Site) -> Any:
+    """Read through two Clients that share a scheme."""
+    login = Login("one", "two")
+    client(at, auth=login).read("anything")
+    return client(at, auth=login).read("anything")
+
+
+def asked(at: Site) -> int:
+    """Return how often a Client that sends nothing asks its scheme for a token."""
+    login = Login("one")
+    client(at, auth=login)
+    return login.asked
+
+
+def replaced_token(at: Site) -> Any:
+    """Read with a token that was put into the headers of a Client made with another."""
+    made = client(at, auth="one")
+    made.request_headers["Authorization"] = "Bearer two"
+    return made.read("anything")
+
+
+def answer(at: Site, kind: str, content: str, **options: Any) -> Any:
+    """Return what a read makes of an answer."""
+    return client(at, **options).read("reply", {"type": kind, "content": content})
+
+
+def caught(at: Site, path: str, *attributes: str, **options: Any) -> dict[str, Any]:
+    """Return what the error of a read says about the answer."""
+    try:
+        client(at, **options).read(path)
+    except HTTPError as error:
+        return {name: getattr(error, name, None) for name in attributes}
+    return {}
+
+
+def pauses(at: Site) -> list[bool]:
+    """Return whether the pauses are within the documented bounds, and the same in two calls."""
+    runs: list[list[float]] = []
+    for _ in range(2):
+        caught(at, "status/503", backoff_factor=0.9)
+        runs.append([pause for pause in at.waited if pause])
+        at.waited.clear()
+    bounds = (1.8, 3.6, 7.2)  # 0.9 * 2 ** n for the second, third and fourth repetition
+    bounded = [len(run) == 3 and all(map(float.__le__, run, bounds)) for run in runs]
+    return [all(bounded), runs[0] == runs[1]]
+
+
+def told(at: Site) -> list[str]:
+    """Return what a program that logs at INFO is told of a read."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = records.append  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    client(at).read("anything")
+    logging.getLogger().removeHandler(handler)
+    return sorted({record.name for record in records})
+
+
+def looked_up(host: str) -> list[list[Any]]:
+    """Return the hosts and ports that a read asks for, none of which there is."""
+    found: list[list[Any]] = []
+
+    def getaddrinfo(host: str, port: int, *_: Any) -> list[Any]:
+        found.append([host, port])
+        raise socket.gaierror
+
+    real, socket.getaddrinfo = socket.getaddrinfo, getaddrinfo  # type: ignore[assignment]
+    with suppress(HTTPError):
+        Client(host, retries=0).read("anything")
+    socket.getaddrinfo = real
+    return found
+
+
+def through_proxy(at: Site, host: str, **options: Any) -> Any:
+    """Read through a proxy, which is the recording server."""
+    manager = ProxyManager(at.url, retries=False, **options)
+    return Client(host, auth="token", manager=manager).read("anything")
+
+
+def twice(at: Site, **options: Any) -> Any:
+    """Read twice over TLS."""
+    made = Client(at.tls, backoff_factor=0, **options)
+    made.read("anything")
+    return made.read("anything")
+
+
+def in_threads(at: Site) -> None:
+    """Read in two threads that meet at the server, and do it again."""
+    made = client(at)
+    for _ in range(2):
+        pair = [threading.Thread(target=made.read, args=["pair"]) for _ in range(2)]
+        for thread in pair:
+            thread.start()
+        for thread in pair:
+            thread.join()
+
+
+def in_a_child(at: Site) -> Any:
+    """Read in a forked process, through a Client that has a connection already, and read on."""
+    made = client(at)
+    made.read("anything")
+    if (child := os.fork()) == 0:
+        made.read("anything")
+        os._exit(0)
+    os.waitpid(child, 0)
+    return made.read("anything")
+
+
+def over_a_file(at: Site) -> Any:
+    """Download where a file of the name is."""
+    (at.folder / "there.txt").write_text("old")
+    return client(at).download("there.txt", at.folder)
+
+
+def disposed(at: Site, disposition: str, *args: Any) -> Any:
+    """Download an answer with a Content-Disposition."""
+    params = {"disposition": disposition}
+    return client(at).download("reply", at.folder, *args, params=params)
+
+
+def story(at: Site) -> list[Any]:
+    """Return what the API of the demo answers to a day's work."""
+    ann = Client(at.demo, auth=("ann", "pw"))
+    answers = [
+        ann.create("books", {"name": "Dune"}),
+        ann.create("books", data={"name": "Emma"}),
+        ann.read("books", params={"name": "Emma"}),
+        ann.update("books/1", {"year": 1965}),
+        ann.update("books/1", {"name": "Dune", "pages": 412}, replace=True),
+        ann.create("books/1/files", None, files=FORM),
+        ann.download("books/1/files/a.csv", at.folder).name,
+        ann.read("books/1/files/a.csv"),
+        ann.delete("books/2"),
+    ]
+    token = Client(at.demo, auth="token", raise_status=False)
+    answers += [
+        token.read("books"),
+        token.read("books/9"),
+        token.create("books", {"name": "Dune"}),
+        token.create("books", {"title": "Dune"}),
+        token.delete("books"),
+        Client(at.demo, raise_status=False).read("books"),
+    ]
+    return [answer.decode("latin-1") if isinstance(answer, bytes) else answer for answer in answers]
+
+
+CREATE = ("content-length: 7", "content-type: application/json")
+A_1 = '{"a":1}'
+WHY = {"value": {"why": "because"}}
+
+CALLS: dict[str, Call] = {
+    "all that is documented": Call(story),
+    # --- where a request goes --------------------------------------------------------------------------
+    "create": Call(lambda at: client(at).create("anything", {"name": "x"})),
+    "update": Call(lambda at: client(at).update("anything/1", {"name": "y"})),
+    "update that replaces": Call(lambda at: client(at).update("anything/1", {"name": "z"}, replace=True)),
+    "delete": Call(lambda at: client(at).delete("anything/1")),
+    "arguments by name": Call(
+        lambda at: client(at).update(uri="u", data=[1], params={"a": 1}, replace=True, files=None)
+    ),
+    "arguments by position": Call(lambda at: client(at).update("u", [1], {"a": 1}, True, {"f": "x"})),
+    "options by position": Call(
+        lambda at: Client(at.url, "t", None, 9.0, False, 0, 0, (501,), False, True).read("status/501")
+    ),
+    "params of read": Call(lambda at: client(at).read("anything", PARAMS)),
+    "params of create": Call(lambda at: client(at).create("anything", {}, PARAMS)),
+    "params of update": Call(lambda at: client(at).update("anything", {}, PARAMS)),
+    "params of a replacement": Call(lambda at: client(at).update("anything", {}, PARAMS, replace=True)),
+    "params of delete": Call(lambda at: client(at).delete("anything", PARAMS)),
+    "params of download": Call(lambda at: client(at).download("a.txt", at.folder, params=PARAMS)),
+    "params in pairs": Call(lambda at: client(at).read("anything", [("a", 1), ("a", 2)])),
+    "params that are empty": Call(lambda at: client(at).read("anything", {})),
+    "params with a list": Call(
+        lambda at: client(at).read("anything", {"a": [1, 2]}),
+        "A sequence in `params`",
+        sent("GET /anything?a=%5B1%2C+2%5D"),
+        sent("GET /anything?a=1&a=2"),
+    ),
+    "params with None": Call(
+        lambda at: client(at).delete("anything", {"a": None, "b": 1}),
+        "None in `params`",
+        sent("DELETE /anything?a=None&b=1"),
+        sent("DELETE /anything?b=1"),
+    ),
+    "params with booleans": Call(
+        lambda at: client(at).create("anything", {"a": 1}, {"a": True, "b": False}),
+        "A boolean in `params`",
+        sent("POST /anything?a=True&b=False", headers=CREATE, content=A_1),
+        sent("POST /anything?a=true&b=false", headers=CREATE, content=A_1),
+    ),
+    "params with a mapping": Call(
+        lambda at: client(at).read("anything", {"a": {"b": 1}}),
+        "A mapping in `params`",
+        sent("GET /anything?a=%7B%27b%27%3A+1%7D"),
+        refused("TypeError"),
+    ),
+    "params beside a query": Call(
+        lambda at: client(at).read("anything?a=1", {"b": 2}),
+        "`params` beside a query in the uri",
+        sent("GET /anything?a=1?b=2"),
+        sent("GET /anything?a=1&b=2"),
+    ),
+    "uri with a query": Call(lambda at: client(at).read("anything?a=1&b=%20&c=d e")),
+    "uri with a slash in front": Call(lambda at: client(at, "/base").read("/anything")),
+    "uri with two slashes in front": Call(lambda at: client(at, "/base").read("//anything")),
+    "uri with a slash at the end": Call(lambda at: client(at, "/base").read("anything/")),
+    "uri that is empty": Call(lambda at: client(at, "/base").read("")),
+    "uri with colons": Call(lambda at: client(at).read("urn:isbn:1/a:b")),
+    "uri with a URL inside": Call(lambda at: client(at).read("fetch/http://example.com/x")),
+    "uri with spaces and umlauts": Call(lambda at: client(at).read("a b/\u00e4%2F%20")),
+    "uri with dot segments inside": Call(lambda at: client(at, "/base").read("a/../b/./c")),
+    "uri that climbs": Call(
+        lambda at: client(at, "/base").read("../anything"),
+        "Dot segments that leave the base path",
+        sent("GET /anything"),
+        refused("ValueError"),
+    ),
+    "uri that climbs, encoded": Call(
+        lambda at: client(at, "/base").read("%2e%2e/anything"),
+        "Dot segments that leave the base path",
+        sent("GET /base/%2E%2E/anything"),
+        refused("ValueError"),
+    ),
+    "uri that is a URL under the host": Call(
+        lambda at: client(at, "/base").read(at.url + "/base/anything"),
+        "An absolute URL as uri",
+        sent("GET /base/http://server/base/anything"),
+        sent("GET /base/anything"),
+    ),
+    "uri that is a URL elsewhere": Call(
+        lambda at: client(at).read(at.elsewhere + "/anything"),
+        "An absolute URL as uri",
+        sent("GET /http://elsewhere/anything"),
+        refused("ValueError"),
+    ),
+    "uri with a fragment": Call(
+        lambda at: client(at).read("anything#part"),
+        "A fragment in the uri",
+        sent("GET /anything"),
+        refused("ValueError"),
+    ),
+    "host with a base path": Call(lambda at: client(at, "/base/v1").create("anything", {})),
+    "host with a slash": Call(lambda at: client(at, "/").read("anything")),
+    "host with a base path and a slash": Call(lambda at: client(at, "/base/").download("x.txt", at.folder)),
+    "host without a scheme": Call(
+        lambda at: looked_up("api.example.com"),
+        "A host without a scheme",
+        value([["api.example.com", 80]]) | {"warned": ["FutureWarning"]},
+        value([["api.example.com", 443]]) | {"warned": []},
+    ),
+    "host without a scheme, on this machine": Call(
+        lambda at: Client(at.url.removeprefix("http://")).read("anything"),
+        "A host without a scheme",
+        sent("GET /anything", warned=["FutureWarning"]),
+        sent("GET /anything", warned=[]),
+    ),
+    "host with credentials": Call(
+        lambda at: Client(at.url.replace("//", "//ann:pw@")).read("anything"),
+        "Credentials in the host",
+        sent("GET /anything"),
+        refused("ValueError"),
+    ),
+    "host that is set": Call(
+        lambda at: altered(at, host=at.url + "/base/").read("anything"),
+        "Setting `host` or `manager`",
+        sent("GET /base/anything"),
+        refused("AttributeError"),
+    ),
+    "manager that is set": Call(
+        lambda at: altered(at, manager=PoolManager(retries=False)).read("anything"),
+        "Setting `host` or `manager`",
+        sent("GET /anything"),
+        refused("AttributeError"),
+    ),
+    "serialize that is set": Call(lambda at: altered(at, serialize=False).create("anything", "text")),
+    "raise_status that is set": Call(lambda at: altered(at, raise_status=False).read("status/404")),
+    # --- what is sent ----------------------------------------------------------------------------------
+    "headers of a read": Call(
+        lambda at: client(at).read("anything"),
+        "Default headers",
+        sent("GET /anything", headers=("accept-encoding: identity", "user-agent: python-urllib3/N")),
+        sent(
+            "GET /anything",
+            headers=(
+                "accept-encoding: gzip,deflate",
+                "accept: application/json, */*;q=0.5",
+                "user-agent: cruds-core/N",
+            ),
+        ),
+    ),
+    "headers of a raw read": Call(
+        lambda at: client(at, serialize=False).read("anything"),
+        "Default headers",
+        {"headers": [["accept-encoding: identity", "user-agent: python-urllib3/N"]]},
+        {"headers": [["accept-encoding: gzip,deflate", "accept: */*", "user-agent: cruds-core/N"]]},
+    ),
+    "headers of the user's": Call(
+        lambda at: with_headers(at, ("X-Trace", "1"), ("x-tenant", "\u00e4")).create("anything", {})
+    ),
+    "headers of the user's, in a dict": Call(
+        lambda at: altered(at, request_headers={"X-Trace": "1"}).create("anything", {})
+    ),
+    "header that is there twice": Call(
+        lambda at: with_headers(at, ("X-Tag", "a"), ("X-Tag", "b")).read("anything")
+    ),
+    "header Content-Type": Call(
+        lambda at: with_headers(at, ("content-type", "application/merge-patch+json")).update("a", {"b": 1})
+    ),
+    "headers Accept and User-Agent": Call(
+        lambda at: with_headers(at, ("accept", "text/csv"), ("user-agent", "me/1")).read("anything")
+    ),
+    "data that is a list": Call(lambda at: client(at).create("anything", [1, {"a": None}, 2.5, True])),
+    "data beyond ASCII": Call(lambda at: client(at).create("anything", {"n\u00e4me": "\u2603"})),
+    "data that is empty": Call(lambda at: client(at).create("anything", {})),
+    "data that is a str": Call(lambda at: client(at).create("anything", "text")),
+    "data that is a number": Call(lambda at: client(at).update("anything", 0)),
+    "data that is None": Call(lambda at: client(at).create("anything", None)),
+    "data that is bytes": Call(
+        lambda at: client(at).create("anything", b'{"a":1}'),
+        "bytes as `data`",
+        refused("TypeError"),
+        sent("POST /anything", headers=("content-length: 7",), content=A_1),
+    ),
+    "data with NaN": Call(
+        lambda at: client(at).create("anything", {"a": math.nan}),
+        "`data` that JSON has no form for",
+        sent(
+            "POST /anything",
+            headers=("content-length: 9", "content-type: application/json"),
+            content='{"a":NaN}',
+        ),
+        refused("ContentError"),
+    ),
+    "data with a set": Call(
+        lambda at: client(at).create("anything", {"a": {1}}),
+        "`data` that JSON has no form for",
+        refused("TypeError"),
+        refused("ContentError"),
+    ),
+    "raw str": Call(lambda at: client(at, serialize=False).create("anything", "t\u00e4xt")),
+    "raw bytes": Call(lambda at: client(at, serialize=False).update("anything", IMAGE, replace=True)),
+    "raw None": Call(lambda at: client(at, serialize=False).update("anything", None)),
+    "raw dict": Call(
+        lambda at: client(at, serialize=False).create("anything", {"a": 1, "b": 2}),
+        "A dict or list as `data` with `serialize=False`",
+        sent("POST /anything", headers=("transfer-encoding: chunked",), content="ab", **raw('{"ok": true}')),
+        refused("ContentError"),
+    ),
+    "raw file": Call(
+        lambda at: client(at, serialize=False).create("anything", io.BytesIO(b"file")),
+        "A file as `data` with `serialize=False`",
+        {"headers": [["transfer-encoding: chunked"]]},
+        {"headers": [["content-length: 4"]]},
+    ),
+    "files of create": Call(lambda at: client(at).create("anything", None, files=FORM)),
+    "files of update": Call(lambda at: client(at).update("anything", None, files=FORM)),
+    "files of a replacement": Call(lambda at: client(at).update("a", None, replace=True, files=FORM)),
+    "files and data and params": Call(lambda at: client(at).create("anything", {"a": 1}, {"b": 2}, FORM)),
+    "files without serialize": Call(lambda at: client(at, serialize=False).create("a", "x", files=FORM)),
+    "files in pairs": Call(
+        lambda at: client(at).create("a", None, files=[("a", "1"), ("a", ("b.txt", "2")), RequestField("c", "3")])
+    ),
+    "files that are none": Call(
+        lambda at: client(at).create("anything", {"a": 1}, files={}),
+        "Empty `files`",
+        sent("POST /anything", headers=("content-length: 0",)),
+        sent("POST /anything", headers=CREATE, content=A_1),
+    ),
+    "files that are open": Call(
+        lambda at: client(at).create("anything", None, files={"f": ("a.txt", io.BytesIO(b"file"))}),
+        "An open file in `files`",
+        refused("TypeError"),
+        sent(
+            "POST /anything",
+            headers=("content-length: 168", "content-type: multipart/form-data; boundary=BOUNDARY"),
+            content='--BOUNDARY\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\r\n'
+            "Content-Type: text/plain\r\n\r\nfile\r\n--BOUNDARY--\r\n",
+        ),
+    ),
+    "files under a Content-Type": Call(
+        lambda at: with_headers(at, ("Content-Type", "application/json")).create("a", 0, files={"a": "b"}),
+        "`files` with a Content-Type of your own",
+        {"headers": [["content-length: 121", "content-type: application/json"]]},
+        {"headers": [["content-length: 121", "content-type: multipart/form-data; boundary=BOUNDARY"]]},
+    ),
+    # --- who asks --------------------------------------------------------------------------------------
+    "auth with a token": Call(lambda at: client(at, auth="token").create("anything", {})),
+    "auth with a token that has a line break": Call(lambda at: client(at, auth="a\n").read("anything")),
+    "auth with a token that is refused": Call(lambda at: client(at, auth="a").read("private?token=b")),
+    "auth with a token that is empty": Call(
+        lambda at: client(at, auth="").read("anything"),
+        "An empty token",
+        sent("GET /anything", headers=("authorization: Bearer ",)),
+        refused("ValueError"),
+    ),
+    "auth with a pair": Call(lambda at: client(at, auth=("ann", "p:w")).update("anything", {})),
+    "auth with a pair in a list": Call(lambda at: client(at, auth=["ann", "pw"]).delete("anything")),
+    "auth with a pair in Latin-1": Call(
+        lambda at: client(at, auth=("j\u00f6rg", "pw")).read("anything"),
+        "A username or password beyond ASCII",
+        sent("GET /anything", headers=("authorization: Basic avZyZzpwdw==",)),
+        sent("GET /anything", headers=("authorization: Basic asO2cmc6cHc=",)),
+    ),
+    "auth with a pair beyond Latin-1": Call(
+        lambda at: client(at, auth=("\u0142ukasz", "pw")).read("anything"),
+        "A username or password beyond ASCII",
+        refused("UnicodeEncodeError"),
+        sent("GET /anything", headers=("authorization: Basic xYJ1a2Fzejpwdw==",)),
+    ),
+    "auth with a pair that has a colon": Call(
+        lambda at: client(at, auth=("a:b", "pw")).read("anything"),
+        "A colon in the username",
+        sent("GET /anything", headers=("authorization: Basic YTpiOnB3",)),
+        refused("ValueError"),
+    ),
+    "auth with a number": Call(
+        lambda at: client(at, auth=42).read("anything"),
+        "An `auth` of another type",
+        sent("GET /anything"),
+        refused("TypeError"),
+    ),
+    "auth with three": Call(
+        lambda at: client(at, auth=("a", "b", "c")).read("anything"),
+        "An `auth` of another type",
+        sent("GET /anything"),
+        refused("TypeError"),
+    ),
+    "auth with a class": Call(
+        lambda at: client(at, auth=Login).read("anything"),
+        "An `auth` of another type",
+        sent("GET /anything"),
+        refused("TypeError"),
+    ),
+    "auth in the headers": Call(
+        lambda at: with_headers(at, ("Authorization", "Bearer one")).read("private?token=one")
+    ),
+    "auth in the headers, too": Call(
+        replaced_token,
+        "The Authorization header in `request_headers`",
+        {"headers": [["authorization: Bearer two"]]},
+        {"headers": [["authorization: Bearer one"]]},
+    ),
+    "scheme": Call(lambda at: client(at, auth=Login("one")).create("anything", {})),
+    "scheme of a download": Call(lambda at: client(at, auth=Login("a")).download("x.txt", at.folder)),
+    "scheme that lacks a method": Call(lambda at: client(at, auth=Incomplete()).read("anything")),
+    "scheme that fails": Call(lambda at: client(at, auth=Login()).read("anything")),
+    "scheme whose token ends": Call(again),
+    "scheme whose token is empty": Call(
+        lambda at: client(at, auth=Login("")).read("anything"),
+        "An empty token",
+        sent("GET /anything", headers=("authorization: Bearer ",)),
+        refused("AuthError"),
+    ),
+    "scheme whose token is refused": Call(
+        lambda at: client(at, auth=Login("one", "two")).read("private", {"token": "two"}),
+        "A 401 to a scheme's token",
+        sent("GET /private?token=two", headers=("authorization: Bearer one",), **raised()),
+        sent("GET /private?token=two", "GET /private?token=two")
+        | {"headers": [["authorization: Bearer one"], ["authorization: Bearer two"]]},
+    ),
+    "scheme whose tokens are refused": Call(
+        lambda at: client(at, auth=Login("one", "two", "three")).create("private?token=three", {"a": 1}),
+        "A 401 to a scheme's token",
+        sent("POST /private?token=three", headers=("authorization: Bearer one", *CREATE), content=A_1, **raised()),
+        sent("POST /private?token=three", "POST /private?token=three", content=A_1, **raised())
+        | {"headers": [["authorization: Bearer one", *CREATE], ["authorization: Bearer two", *CREATE]]},
+    ),
+    "scheme that holds a token": Call(
+        lambda at: client(at, auth=Login("two", held="one")).read("anything"),
+        "A scheme that holds a token already",
+        sent("GET /anything"),
+        sent("GET /anything", headers=("authorization: Bearer two",)),
+    ),
+    "scheme of two Clients": Call(
+        shared,
+        "A scheme that holds a token already",
+        {"headers": [["authorization: Bearer one"], []]},
+        {"headers": [["authorization: Bearer one"]]},
+    ),
+    "scheme of a Client that sends nothing": Call(
+        asked, "When a scheme is asked for its first token", value(1), value(0)
+    ),
+    # --- what returns ----------------------------------------------------------------------------------
+    "answer that is a list": Call(lambda at: answer(at, "application/json", "[1, 2]")),
+    "answer that is null": Call(lambda at: answer(at, "application/json; charset=utf-8", "null")),
+    "answer beyond ASCII": Call(lambda at: answer(at, "application/json", '"\u00e4"')),
+    "answer with a +json suffix": Call(lambda at: answer(at, "application/vnd.api+json", '{"a": 1}')),
+    "answer without a type": Call(lambda at: answer(at, "", '{"a": 1}')),
+    "answer without serialize": Call(lambda at: answer(at, "application/json", "[1]", serialize=False)),
+    "answer that is broken JSON": Call(lambda at: answer(at, "application/json", '{"a": ')),
+    "answer that is text": Call(lambda at: answer(at, "text/plain", "hello")),
+    "answer in gzip": Call(lambda at: client(at).read("gzip")),
+    "answer in broken gzip": Call(lambda at: client(at).read("broken-gzip")),
+    "answer that is an image, without serialize": Call(lambda at: client(at, serialize=False).read("image")),
+    "answer that is empty": Call(lambda at: answer(at, "text/plain", "")),
+    "answer with 204": Call(lambda at: client(at).delete("status/204")),
+    "answer with 304": Call(lambda at: client(at).read("status/304")),
+    "answer that is JSON but called text": Call(
+        lambda at: answer(at, "text/plain", '{"a": 1}'),
+        "JSON under another content type",
+        value({"a": 1}),
+        raw('{"a": 1}'),
+    ),
+    "answer that is a number but called HTML": Call(
+        lambda at: answer(at, "text/html", "12"), "JSON under another content type", value(12), raw("12")
+    ),
+    "answer with a byte order mark": Call(
+        lambda at: answer(at, "application/json", "\ufeff[1]"),
+        "JSON with a byte order mark",
+        raw("\u00ef\u00bb\u00bf[1]") | {"logged": ["cruds"]},
+        value([1]) | {"logged": []},
+    ),
+    "answer that is an image": Call(
+        lambda at: client(at).read("image"),
+        "An answer that is not UTF-8",
+        raised("UnicodeDecodeError"),
+        raw("\u0089PNG\u00ff"),
+    ),
+    "answer with 204 and a type": Call(
+        lambda at: client(at).delete("status/204?type=application/json"),
+        "No content under a JSON content type",
+        {"logged": ["cruds"]},
+        {"logged": []},
+    ),
+    "answer over 512 MiB": Call(
+        lambda at: client(at, retries=1).read("huge"),  # it breaks off, and so is read again by who reads it
+        "An answer over 512 MiB",
+        sent("GET /huge", "GET /huge", connections=2, **raised()),
+        sent("GET /huge", **raised()),
+    ),
+    # --- errors ----------------------------------------------------------------------------------------
+    "404": Call(lambda at: client(at).read("status/404")),
+    "422 of create": Call(lambda at: client(at).create("status/422", {})),
+    "501 of delete": Call(lambda at: client(at).delete("status/501")),
+    "404 without raise_status": Call(lambda at: client(at, raise_status=False).read("status/404")),
+    "404 that is ignored": Call(lambda at: ignoring(at, 404).read("status/404")),
+    "403 beside 404 that is ignored": Call(lambda at: ignoring(at, 404).read("status/403")),
+    "501 that is ignored": Call(lambda at: ignoring(at, 501).create("status/501", {})),
+    "404 and its error": Call(
+        lambda at: caught(at, "status/404", "status", "data", "args"),
+        "What an error carries",
+        value(
+            {
+                "status": None,
+                "data": None,
+                "args": ['Client Error with status code 404 Message: {"why": "because"}'],
+            }
+        ),
+        value(
+            {
+                "status": 404,
+                "data": {"why": "because"},
+                "args": ['GET http://server/status/404: 404 Not Found: {"why": "because"}'],
+            }
+        ),
+    ),
+    "503 and its error": Call(
+        lambda at: caught(at, "status/503", "status", "data", retries=1),
+        "What an error carries",
+        value({"status": None, "data": None}),
+        value({"status": 503, "data": {"why": "because"}}),
+    ),
+    "503 without raise_status": Call(
+        lambda at: client(at, retries=1, raise_status=False).read("status/503"),
+        "`raise_status=False` and `status_ignore` after retries",
+        raised(),
+        {"returned": WHY},
+    ),
+    "503 that is ignored": Call(
+        lambda at: ignoring(at, 503, retries=1).read("status/503"),
+        "`raise_status=False` and `status_ignore` after retries",
+        raised(),
+        {"returned": WHY},
+    ),
+    "nobody there": Call(lambda at: Client(at.closed, retries=1, backoff_factor=0).read("anything")),
+    "nobody there for create": Call(lambda at: Client(at.closed, retries=0).create("anything", {})),
+    # --- retries ---------------------------------------------------------------------------------------
+    "503 twice": Call(lambda at: client(at).read("status/503,503,200")),
+    "503 for ever": Call(lambda at: client(at).read("status/503")),
+    "503 with retries=0": Call(lambda at: client(at, retries=0).read("status/503")),
+    "503 with retries=None": Call(lambda at: client(at, retries=None).read("status/503")),
+    "503 with retries=2": Call(lambda at: client(at, retries=2).delete("status/503")),
+    "503 of create": Call(lambda at: client(at).create("status/503,200", {"a": 1})),
+    "429 of update": Call(lambda at: client(at).update("status/429,200", {"a": 1})),
+    "425 of create with files": Call(lambda at: client(at).create("status/425,200", None, files=FORM)),
+    "408 of create": Call(lambda at: client(at).create("status/408,200", {})),
+    "500 of delete": Call(lambda at: client(at).delete("status/500,200")),
+    "502 of a replacement": Call(lambda at: client(at).update("status/502,200", {"a": 1}, replace=True)),
+    "504 of download": Call(lambda at: client(at).download("status/504,200", at.folder)),
+    "404 that is listed": Call(lambda at: client(at, retry_status_codes=[404]).read("status/404,200")),
+    "503 that is not listed": Call(lambda at: client(at, retry_status_codes=[404]).read("status/503")),
+    "503 with Retry-After": Call(lambda at: client(at).read("status/503,200?retry_after=120")),
+    "503 with a longer Retry-After": Call(
+        lambda at: client(at).read("status/503,200?retry_after=121"),
+        "A Retry-After of more than 120 seconds",
+        sent(*["GET /status/503,200?retry_after=121"] * 2, returned=WHY, waited=[121]),
+        sent("GET /status/503,200?retry_after=121", **raised(), waited=[]),
+    ),
+    "503 with Retry-After, not listed": Call(
+        lambda at: client(at, retry_status_codes=[500]).read("status/503,200?retry_after=1"),
+        "Statuses outside `retry_status_codes`",
+        sent(*["GET /status/503,200?retry_after=1"] * 2, returned=WHY, waited=[1]),
+        sent("GET /status/503,200?retry_after=1", **raised(), waited=[]),
+    ),
+    "413 with Retry-After": Call(
+        lambda at: client(at).read("status/413,200?retry_after=1"),
+        "Statuses outside `retry_status_codes`",
+        sent(*["GET /status/413,200?retry_after=1"] * 2, returned=WHY, waited=[1]),
+        sent("GET /status/413,200?retry_after=1", **raised(), waited=[]),
+    ),
+    "500 of create": Call(
+        lambda at: client(at).create("status/500,200", {"a": 1}),
+        "Repeated creates and updates",
+        sent(*["POST /status/500,200"] * 2, headers=CREATE, content=A_1, returned=WHY),
+        sent("POST /status/500,200", headers=CREATE, content=A_1, **raised()),
+    ),
+    "504 of update": Call(
+        lambda at: client(at).update("status/504,200", {"a": 1}),
+        "Repeated creates and updates",
+        sent(*["PATCH /status/504,200"] * 2, headers=CREATE, content=A_1, returned=WHY),
+        sent("PATCH /status/504,200", headers=CREATE, content=A_1, **raised()),
+    ),
+    "connection lost at create": Call(
+        lambda at: client(at, retries=1).create("lost", {}),
+        "Repeated creates and updates",
+        {"arrived": ["POST /lost"] * 2, "connections": 2},
+        {"arrived": ["POST /lost"], "connections": 1},
+    ),
+    "connection lost in the answer to create": Call(
+        lambda at: client(at, retries=1).create("short", {}),
+        "Repeated creates and updates",
+        {"arrived": ["POST /short"] * 2, "connections": 2},
+        {"arrived": ["POST /short"], "connections": 1},
+    ),
+    "no answer in time to create": Call(
+        lambda at: client(at, retries=1, timeout=0.05).create("slow", {}),
+        "Repeated creates and updates",
+        {"arrived": ["POST /slow"] * 2, "connections": 2},
+        {"arrived": ["POST /slow"], "connections": 1},
+    ),
+    "connection lost at read": Call(lambda at: client(at, retries=2).read("lost")),
+    "connection lost in the answer to read": Call(lambda at: client(at, retries=1).read("short")),
+    "no answer in time to read": Call(lambda at: client(at, timeout=0.05, retries=1).read("slow")),
+    "pauses": Call(pauses, "Pauses between attempts", value([True, True]), value([True, False])),
+    "retry and the log": Call(
+        lambda at: client(at, retries=1).read("lost"),
+        "Log messages",
+        {"logged": ["urllib3 Retrying"]},
+        {"logged": []},
+    ),
+    "read and the log": Call(told, "Log messages", value(["cruds.core"]), value([])),
+    "secret in a query, and the log": Call(
+        lambda at: client(at, retries=1).read("lost", {"key": SECRET}),
+        "Queries in logs and errors",
+        {"leaked": ["the error", "urllib3.connectionpool", "urllib3.util.retry"]},
+        {"leaked": []},
+    ),
+    # --- redirects -------------------------------------------------------------------------------------
+    "302": Call(lambda at: with_headers(at, ("X-A", "1"), auth="t").read("redirect/302?to=/anything")),
+    "301 of delete": Call(lambda at: client(at).delete("redirect/301?to=/anything")),
+    "302 of update": Call(lambda at: client(at).update("redirect/302?to=/anything", {"a": 1})),
+    "303 of create": Call(lambda at: client(at).create("redirect/303?to=/anything", {"a": 1})),
+    "303 of update": Call(lambda at: client(at).update("redirect/303?to=/anything", {"a": 1})),
+    "307 of create": Call(lambda at: client(at).create("redirect/307?to=/anything", {"a": 1})),
+    "308 of create with files": Call(lambda at: client(at).create("redirect/308?to=/a", None, files=FORM)),
+    "302 of download": Call(lambda at: client(at).download("redirect/302?to=/new.txt", at.folder)),
+    "four redirects": Call(lambda at: client(at).read("hops/4")),
+    "301 of create": Call(
+        lambda at: client(at).create("redirect/301?to=/anything", {"a": 1}),
+        "301 and 302 in answer to a create",
+        sent("POST /redirect/301?to=/anything", "POST /anything", headers=CREATE, content=A_1),
+        sent("POST /redirect/301?to=/anything", "GET /anything")
+        | {"headers": [[*CREATE], []], "content": [A_1, ""]},
+    ),
+    "302 of create": Call(
+        lambda at: client(at).create("redirect/302?to=/anything", {"a": 1}),
+        "301 and 302 in answer to a create",
+        sent("POST /redirect/302?to=/anything", "POST /anything", headers=CREATE, content=A_1),
+        sent("POST /redirect/302?to=/anything", "GET /anything")
+        | {"headers": [[*CREATE], []], "content": [A_1, ""]},
+    ),
+    "five redirects": Call(
+        lambda at: client(at).read("hops/5"),
+        "The number of redirects",
+        sent(*(f"GET /hops/{n}" for n in (5, 4, 3, 2, 1)), **raised()),
+        sent(*(f"GET /hops/{n}" for n in (5, 4, 3, 2, 1, 0))),
+    ),
+    "twenty-one redirects": Call(
+        lambda at: client(at).read("hops/21"),
+        "The number of redirects",
+        sent(*(f"GET /hops/{n}" for n in range(21, 16, -1)), **raised()),
+        sent(*(f"GET /hops/{n}" for n in range(21, 0, -1)), **raised()),
+    ),
+    "302 with retries=0": Call(
+        lambda at: client(at, retries=0).read("redirect/302?to=/anything"),
+        "Redirects with `retries=0`",
+        sent("GET /redirect/302?to=/anything", **raw("")),
+        sent("GET /redirect/302?to=/anything", "GET /anything"),
+    ),
+    "302 to another origin": Call(
+        lambda at: with_headers(at, ("X-Api-Key", "k"), auth="t").read(f"redirect/302?to={at.elsewhere}/x"),
+        "Headers at another origin",
+        {"headers": [["authorization: Bearer t", "x-api-key: k"], ["host: elsewhere", "x-api-key: k"]]},
+        {"headers": [["authorization: Bearer t", "x-api-key: k"], ["host: elsewhere"]]},
+    ),
+    "307 of create to another origin": Call(
+        lambda at: client(at).create(f"redirect/307?to={at.elsewhere}/x", {"a": 1}),
+        "Content to another origin",
+        sent("POST /redirect/307?to=http://elsewhere/x", "POST /x", content=A_1, connections=2)
+        | {"headers": [[*CREATE], [*CREATE, "host: elsewhere"]]},
+        sent("POST /redirect/307?to=http://elsewhere/x", headers=CREATE, content=A_1, **raised()),
+    ),
+    "302 from https to http": Call(
+        lambda at: Client(at.tls, verify_ssl=False).read(f"redirect/302?to={at.url}/x"),
+        "A redirect from https to http",
+        sent("GET /redirect/302?to=http://server/x", "GET /x", connections=2)
+        | {"headers": [["host: tls"], []]},
+        sent("GET /redirect/302?to=http://server/x", headers=("host: tls",), **raised()),
+    ),
+    # --- connections -----------------------------------------------------------------------------------
+    "manager": Call(lambda at: client(at, manager=PoolManager()).create("anything", {})),
+    "manager with headers": Call(
+        lambda at: client(at, auth="t", manager=PoolManager(headers={"X-A": "1"})).read("anything")
+    ),
+    "manager with a Retry": Call(
+        lambda at: client(
+            at, retries=9, manager=PoolManager(retries=Retry(2, status_forcelist=[503]))
+        ).read("status/503")
+    ),
+    "manager with a Retry, and create": Call(
+        lambda at: client(at, manager=PoolManager(retries=Retry(2, status_forcelist=[503]))).create(
+            "status/503", {}
+        )
+    ),
+    "manager with a number of retries": Call(
+        lambda at: client(at, manager=PoolManager(retries=2)).read("lost")
+    ),
+    "manager with no retries": Call(lambda at: client(at, manager=PoolManager(retries=False)).read("lost")),
+    "manager with a timeout": Call(
+        lambda at: client(
+            at, timeout=9, manager=PoolManager(timeout=Timeout(read=0.05), retries=False)
+        ).read("slow")
+    ),
+    "manager without retries": Call(
+        lambda at: client(at, retries=2, manager=PoolManager()).read("status/503"),
+        "A `manager` without retries of its own",
+        {"arrived": ["GET /status/503"]},
+        {"arrived": ["GET /status/503"] * 3},
+    ),
+    "manager without a timeout": Call(
+        lambda at: client(at, timeout=0.05, manager=PoolManager(retries=False)).read("slow"),
+        "A `manager` without a timeout of its own",
+        value({"ok": True}),
+        raised(),
+    ),
+    "manager that is none": Call(
+        lambda at: client(at, manager="pool").read("anything"),
+        "A `manager` of another type",
+        sent("GET /anything"),
+        refused("TypeError"),
+    ),
+    "proxy": Call(lambda at: through_proxy(at, "http://api.example.com/v1")),
+    "proxy with a password": Call(
+        lambda at: through_proxy(
+            at, "http://api.example.com", proxy_headers=make_headers(proxy_basic_auth="p:w")
+        )
+    ),
+    "proxy and TLS": Call(lambda at: through_proxy(at, "https://api.example.com")),
+    "TLS": Call(
+        twice,
+        "Certificate authorities",
+        refused("HTTPError"),
+        sent("GET /anything", "GET /anything", headers=("host: tls",)),
+    ),
+    "TLS with authorities": Call(
+        lambda at: twice(at, verify_ssl=os.environ["SSL_CERT_FILE"]),
+        "Certificate authorities",
+        refused("HTTPError"),
+        sent("GET /anything", "GET /anything", headers=("host: tls",)),
+    ),
+    "TLS without verification": Call(
+        lambda at: twice(at, verify_ssl=False),
+        "Warnings with `verify_ssl=False`",
+        {"warned": ["InsecureRequestWarning"] * 2},
+        {"warned": ["InsecureRequestWarning"]},
+    ),
+    "threads": Call(
+        in_threads,
+        "A Client in several threads",
+        {"connections": 3, "logged": ["urllib3 Connection"] * 2},
+        {"connections": 2, "logged": []},
+    ),
+    "fork": Call(in_a_child, "A Client in a forked process", {"connections": 1}, {"connections": 2}),
+    "pickle": Call(
+        lambda at: pickle.loads(pickle.dumps(Client(at.url))).read("anything"),
+        "Pickling a Client",
+        refused("TypeError"),
+        sent("GET /anything"),
+    ),
+    # --- downloads -------------------------------------------------------------------------------------
+    "download": Call(lambda at: client(at).download("files/a%20b.txt", at.folder)),
+    "download into the current folder": Call(lambda at: client(at).download("here.txt")),
+    "download with a name": Call(lambda at: disposed(at, "attachment; filename=n.txt", "other.txt")),
+    "download with an encoded name": Call(lambda at: disposed(at, "attachment; filename*=UTF-8''%e2%82%ac.txt")),
+    "download whose name climbs": Call(lambda at: disposed(at, 'attachment; filename="../../n.txt"')),
+    "download named by the caller": Call(lambda at: client(at).download("x/", at.folder, "own.txt")),
+    "download without a name": Call(lambda at: client(at).download("", at.folder)),
+    "download over a file": Call(over_a_file),
+    "download into no folder": Call(lambda at: client(at).download("a.txt", at.folder / "missing")),
+    "download of 404": Call(lambda at: client(at).download("status/404", at.folder)),
+    "download of 404 without raise_status": Call(
+        lambda at: client(at, raise_status=False).download("status/404", at.folder)
+    ),
+    "download of a hidden file": Call(
+        lambda at: client(at).download("files/.bashrc", at.folder),
+        "Names of downloaded files",
+        {"returned": {"file": ".bashrc"}, "files": {".bashrc": '{"ok": true}'}},
+        {"returned": {"file": "bashrc"}, "files": {"bashrc": '{"ok": true}'}},
+    ),
+    "download with a colon in its name": Call(
+        lambda at: client(at).download("files/a%3Ab.txt", at.folder),
+        "Names of downloaded files",
+        {"returned": {"file": "a:b.txt"}, "files": {"a:b.txt": '{"ok": true}'}},
+        {"returned": {"file": "a_b.txt"}, "files": {"a_b.txt": '{"ok": true}'}},
+    ),
+    "download that breaks off": Call(
+        lambda at: client(at, retries=1).download("short", at.folder),
+        "A download that breaks off",
+        {"arrived": ["GET /short"], "connections": 1},
+        {"arrived": ["GET /short"] * 2, "connections": 2},
+    ),
+}
