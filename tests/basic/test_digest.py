@@ -176,13 +176,12 @@ def test_always_stale() -> None:
             assert server.statuses == [401, 401]
 
 
-@pytest.mark.parametrize("answer", [(307, {"Location": "/y"}), (503, {"Retry-After": "0"})], ids=str)
-def test_nonce_of_one_use(answer: tuple[int, dict[str, str]]) -> None:
-    """A nonce that a redirect or a failure used up is replaced, though the call met a challenge before."""
+def test_nonce_of_one_use() -> None:
+    """A nonce that a redirect used up is replaced, though the call met a challenge before."""
     with opened(uses=1) as (server, client):
-        server.answers.append(answer)
+        server.answers.append((307, {"Location": "/y"}))
         client.read("x")
-    assert server.statuses == [401, answer[0], 401, 200]
+    assert server.statuses == [401, 307, 401, 200]
 
 
 @pytest.mark.parametrize("form", FORMS)

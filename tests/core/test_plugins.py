@@ -96,6 +96,21 @@ def test_a_named_scheme_imports_its_plugin_alone(site: Site) -> None:
     assert site.log() == {"p7_plugin": ["imported", "registered"]}
 
 
+def test_metadata_is_read_once(site: Site) -> None:
+    """A scheme that was found is found again without a look at the disk."""
+    for number in range(3):
+        site.install(f"p{number}-plugin", [f"p{number}"])
+    script = """
+import json, sys, cruds_core
+auth, opened = {"scheme": "p1", "token": "t"}, []
+cruds_core.Client("localhost", auth)
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+cruds_core.Client("localhost", auth)
+print(json.dumps([path for path in opened if "-info" in path]))
+"""
+    assert site.run(script) == []
+
+
 def test_the_list_of_schemes_imports_nothing(site: Site) -> None:
     """The names of all schemes are known from metadata alone."""
     site.install("alpha-plugin", ["one", "alpha"])
@@ -786,7 +801,8 @@ def test_a_scheme_without_options_takes_none(site: Site) -> None:
 def test_options_may_be_those_of_new(site: Site) -> None:
     """A scheme that takes its options in ``__new__`` gets them."""
     new = "class Alpha(AuthABC):\n    def __new__(cls, token):\n        self = super().__new__(cls)\n"
-    new += "        self.token = token\n        return self\n    def authenticate(self, request):\n        pass\n"
+    new += "        self.token = token\n        return self\n"
+    new += "    def authenticate(self, request):\n        pass\n"
     new += "    def access_token(self):\n        return self.token\n"
     site.install("alpha-plugin", ["alpha"], new + hook("register('alpha', Alpha)"))
     assert site.plugins().create("alpha", token="t").access_token() == "t"

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 import urllib3
-from cruds_auth_basic import ApiKey
-from cruds_core import AuthABC, BearerToken, Client, ClientError, RedirectError
-from cruds_core.redirect import MAX_REDIRECTS
 from servers.fault import Fault, Received, reply
 from servers.nginx import REDIRECTS, Nginx
 from servers.tls import Certificates
+
+from cruds_auth_basic import ApiKey
+from cruds_core import AuthABC, BearerToken, Client, ClientError, RedirectError
+from cruds_core.redirect import MAX_REDIRECTS
+from cruds_core.request import Request
 
 SECRET = "hidden-7f3a"
 HARMLESS = {"accept", "accept-encoding", "range", "user-agent"}
@@ -18,7 +20,8 @@ CONNECTION = {"host", "connection", "content-length"}
 
 def client(url: str, **options: Any) -> Client:
     """Returns a Client that pauses for nothing."""
-    return Client(url, **{"backoff_factor": 0, "timeout": 10} | options)
+    settings: dict[str, Any] = {"backoff_factor": 0, "timeout": 10} | options
+    return Client(url, **settings)
 
 
 def names(request: Received) -> set[str]:
@@ -44,7 +47,11 @@ def test_real_server(nginx: Nginx, method: str, status: int) -> None:
     [
         *((status, "POST", "GET") for status in (301, 302, 303)),
         *((status, "POST", "POST") for status in (307, 308)),
-        *((status, method, method) for status in (301, 302, 307, 308) for method in ("PUT", "PATCH", "DELETE")),
+        *(
+            (status, method, method)
+            for status in (301, 302, 307, 308)
+            for method in ("PUT", "PATCH", "DELETE")
+        ),
         *((303, method, "GET") for method in ("PUT", "PATCH", "DELETE")),
         (303, "HEAD", "HEAD"),
     ],
@@ -85,9 +92,8 @@ def test_method(status: int, method: str, then: str) -> None:
     ],
 )
 def test_location(location: str, target: str) -> None:
-    """A Location is resolved against the request (RFC 9110, section 10.2.2), without userinfo and fragment."""
-    scripts = [b"", reply(200)]
-    with Fault(*scripts) as server, client(f"{server.url}/v1") as it:
+    """A Location is resolved against the request (RFC 9110, 10.2.2), without userinfo and fragment."""
+    with Fault(b"", reply(200)) as server, client(f"{server.url}/v1") as it:
         location = location.format(netloc=server.url.removeprefix("http://"))
         answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
         server.scripts[0] = answer.encode("latin-1")
@@ -126,7 +132,10 @@ def test_retries_go_on_at_the_new_place() -> None:
 
 def test_redirects_are_no_retries() -> None:
     """With retries=0 redirects are followed all the same."""
-    with Fault(reply(302, Location="/there"), reply(200, b"1")) as server, client(server.url, retries=0) as it:
+    with (
+        Fault(reply(302, Location="/there"), reply(200, b"1")) as server,
+        client(server.url, retries=0) as it,
+    ):
         assert it.read("here") == 1
 
 
@@ -208,13 +217,16 @@ class Watching(AuthABC):
     def __init__(self) -> None:
         self.statuses: list[int] = []
 
-    def authenticate(self, request: Any) -> None:
+    def authenticate(self, request: Request) -> None:
+        """Add a token."""
         request.headers["Authorization"] = f"Bearer {SECRET}"
 
-    def handle_response(self, request: Any, response: urllib3.BaseHTTPResponse) -> None:
+    def handle_response(self, request: Request, response: urllib3.BaseHTTPResponse) -> None:
+        """Keep the status."""
         self.statuses.append(response.status)
 
-    def handle_challenge(self, request: Any, response: urllib3.BaseHTTPResponse) -> bool:
+    def handle_challenge(self, request: Request, response: urllib3.BaseHTTPResponse) -> bool:
+        """Keep the status, and ask for another attempt."""
         self.statuses.append(-response.status)
         return True
 
@@ -251,7 +263,10 @@ def test_next_call_is_authenticated() -> None:
 
 def test_other_name_is_another_origin() -> None:
     """The same address under another name is another origin: an origin is scheme, host and port."""
-    with Fault(reply(302, Location="x"), reply(200)) as server, client(server.url, auth=BearerToken(SECRET)) as it:
+    with (
+        Fault(reply(302, Location="x"), reply(200)) as server,
+        client(server.url, auth=BearerToken(SECRET)) as it,
+    ):
         server.scripts[0] = reply(302, Location=server.url.replace("127.0.0.1", "localhost") + "/there")
         it.read("here")
     assert "authorization" in names(server.received[0])
@@ -338,10 +353,12 @@ class Once:
         self.content = content
 
     def read(self, size: int = -1, /) -> bytes:
+        """Return all there is, once."""
         content, self.content = self.content, b""
         return content
 
     def seekable(self) -> bool:
+        """Say no."""
         return False
 
 

@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cruds import Client
-from cruds.core import AuthABC
 from urllib3 import PoolManager, ProxyManager, Retry, Timeout, make_headers
 from urllib3.exceptions import HTTPError
 from urllib3.fields import RequestField
 
+from cruds import Client
+from cruds.core import AuthABC
+
+TIMEOUT = 0.15  # seconds
 SECRET = "hunter2"  # looked for in logs and errors
 IMAGE = b"\x89PNG\xff\x00\r\n"
 PARAMS = {"a": 1, "b": "x y", "c": "\u00e9&=/?", "d": "", "e": b"\xff", 5: 1.5}
@@ -97,6 +99,25 @@ def raw(text: str) -> dict[str, Any]:
     return {"returned": {"bytes": text}}
 
 
+class Log(logging.Handler):
+    """Keeps what is logged, while it is used as a context."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self.records.append(record)
+
+    def __enter__(self) -> list[logging.LogRecord]:
+        logging.getLogger().addHandler(self)
+        return self.records
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self)
+
+
 class Login(AuthABC):
     """A scheme as users of 1.x write it: each token that is asked for is the next one."""
 
@@ -128,7 +149,8 @@ class Incomplete(AuthABC):
 
 def client(at: Site, path: str = "", **options: Any) -> Any:
     """Return a Client of the recording server that does not pause between attempts."""
-    return Client(at.url + path, **{"backoff_factor": 0, **options})
+    settings: dict[str, Any] = {"backoff_factor": 0, **options}
+    return Client(at.url + path, **settings)
 
 
 def with_headers(at: Site, *headers: tuple[str, str], **options: Any) -> Any:
@@ -210,15 +232,12 @@ def pauses(at: Site) -> list[bool]:
     return [all(bounded), runs[0] == runs[1]]
 
 
-def told(at: Site) -> list[str]:
-    """Return what a program that logs at INFO is told of a read."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler(logging.INFO)
-    handler.emit = records.append  # type: ignore[method-assign]
-    logging.getLogger().addHandler(handler)
-    client(at).read("anything")
-    logging.getLogger().removeHandler(handler)
-    return sorted({record.name for record in records})
+def told(at: Site, path: str) -> list[str]:
+    """Return who tells a program that logs at INFO of a read."""
+    with Log() as records, suppress(HTTPError):
+        client(at, retries=1).read(path)
+    loud = [record for record in records if record.levelno >= logging.INFO]
+    return sorted({f"{record.levelname} {record.name}" for record in loud})
 
 
 def looked_up(host: str) -> list[list[Any]]:
@@ -425,6 +444,18 @@ CALLS: dict[str, Call] = {
         sent("GET /anything"),
         refused("ValueError"),
     ),
+    "host with a query": Call(
+        lambda at: client(at, "/base?key=1").read("anything"),
+        "A query in the host",
+        sent("GET /base?key=1/anything"),
+        refused("ValueError"),
+    ),
+    "host with two slashes": Call(
+        lambda at: client(at, "/base//").read("anything"),
+        "Two slashes at the end of the host",
+        sent("GET /base//anything"),
+        sent("GET /base/anything"),
+    ),
     "host that is set": Call(
         lambda at: altered(at, host=at.url + "/base/").read("anything"),
         "Setting `host` or `manager`",
@@ -474,6 +505,12 @@ CALLS: dict[str, Call] = {
     "headers Accept and User-Agent": Call(
         lambda at: with_headers(at, ("accept", "text/csv"), ("user-agent", "me/1")).read("anything")
     ),
+    "header that is a number": Call(
+        lambda at: altered(at, request_headers={"X-Version": 5}).read("anything"),
+        "A header that is not a str",
+        sent("GET /anything", headers=("x-version: 5",)),
+        refused("TypeError"),
+    ),
     "data that is a list": Call(lambda at: client(at).create("anything", [1, {"a": None}, 2.5, True])),
     "data beyond ASCII": Call(lambda at: client(at).create("anything", {"n\u00e4me": "\u2603"})),
     "data that is empty": Call(lambda at: client(at).create("anything", {})),
@@ -507,7 +544,13 @@ CALLS: dict[str, Call] = {
     "raw None": Call(lambda at: client(at, serialize=False).update("anything", None)),
     "raw dict": Call(
         lambda at: client(at, serialize=False).create("anything", {"a": 1, "b": 2}),
-        "A dict or list as `data` with `serialize=False`",
+        "Other `data` with `serialize=False`",
+        sent("POST /anything", headers=("transfer-encoding: chunked",), content="ab", **raw('{"ok": true}')),
+        refused("ContentError"),
+    ),
+    "raw generator": Call(
+        lambda at: client(at, serialize=False).create("anything", (text for text in ("a", "b"))),
+        "Other `data` with `serialize=False`",
         sent("POST /anything", headers=("transfer-encoding: chunked",), content="ab", **raw('{"ok": true}')),
         refused("ContentError"),
     ),
@@ -523,7 +566,9 @@ CALLS: dict[str, Call] = {
     "files and data and params": Call(lambda at: client(at).create("anything", {"a": 1}, {"b": 2}, FORM)),
     "files without serialize": Call(lambda at: client(at, serialize=False).create("a", "x", files=FORM)),
     "files in pairs": Call(
-        lambda at: client(at).create("a", None, files=[("a", "1"), ("a", ("b.txt", "2")), RequestField("c", "3")])
+        lambda at: client(at).create(
+            "a", None, files=[("a", "1"), ("a", ("b.txt", "2")), RequestField("c", "3")]
+        )
     ),
     "files that are none": Call(
         lambda at: client(at).create("anything", {"a": 1}, files={}),
@@ -542,6 +587,22 @@ CALLS: dict[str, Call] = {
             "Content-Type: text/plain\r\n\r\nfile\r\n--BOUNDARY--\r\n",
         ),
     ),
+    "files with None": Call(
+        lambda at: client(at).create("anything", None, files={"a": None}),
+        "`files` of another type",
+        refused("TypeError"),
+        refused("ContentError"),
+    ),
+    "files with a boolean": Call(
+        lambda at: client(at).create("anything", None, files={"a": True}),
+        "`files` of another type",
+        sent(
+            "POST /anything",
+            headers=("content-length: 124", "content-type: multipart/form-data; boundary=BOUNDARY"),
+            content='--BOUNDARY\r\nContent-Disposition: form-data; name="a"\r\n\r\nTrue\r\n--BOUNDARY--\r\n',
+        ),
+        refused("ContentError"),
+    ),
     "files under a Content-Type": Call(
         lambda at: with_headers(at, ("Content-Type", "application/json")).create("a", 0, files={"a": "b"}),
         "`files` with a Content-Type of your own",
@@ -554,8 +615,14 @@ CALLS: dict[str, Call] = {
     "auth with a token that is refused": Call(lambda at: client(at, auth="a").read("private?token=b")),
     "auth with a token that is empty": Call(
         lambda at: client(at, auth="").read("anything"),
-        "An empty token",
+        "A token that is empty or not ASCII",
         sent("GET /anything", headers=("authorization: Bearer ",)),
+        refused("ValueError"),
+    ),
+    "auth with a token beyond ASCII": Call(
+        lambda at: client(at, auth="t\u00f6ken").read("anything"),
+        "A token that is empty or not ASCII",
+        sent("GET /anything", headers=("authorization: Bearer t\u00f6ken",)),
         refused("ValueError"),
     ),
     "auth with a pair": Call(lambda at: client(at, auth=("ann", "p:w")).update("anything", {})),
@@ -577,6 +644,15 @@ CALLS: dict[str, Call] = {
         "A colon in the username",
         sent("GET /anything", headers=("authorization: Basic YTpiOnB3",)),
         refused("ValueError"),
+    ),
+    "auth with a pair that is refused": Call(
+        lambda at: client(at, auth=("ann", "pw")).read("private?token=a")
+    ),
+    "auth with a pair that lacks a password": Call(
+        lambda at: client(at, auth=("ann", None)).read("anything"),
+        "A username or password that is not a str",
+        sent("GET /anything", headers=("authorization: Basic YW5uOk5vbmU=",)),
+        refused("TypeError"),
     ),
     "auth with a number": Call(
         lambda at: client(at, auth=42).read("anything"),
@@ -612,7 +688,7 @@ CALLS: dict[str, Call] = {
     "scheme whose token ends": Call(again),
     "scheme whose token is empty": Call(
         lambda at: client(at, auth=Login("")).read("anything"),
-        "An empty token",
+        "A token that is empty or not ASCII",
         sent("GET /anything", headers=("authorization: Bearer ",)),
         refused("AuthError"),
     ),
@@ -626,7 +702,12 @@ CALLS: dict[str, Call] = {
     "scheme whose tokens are refused": Call(
         lambda at: client(at, auth=Login("one", "two", "three")).create("private?token=three", {"a": 1}),
         "A 401 to a scheme's token",
-        sent("POST /private?token=three", headers=("authorization: Bearer one", *CREATE), content=A_1, **raised()),
+        sent(
+            "POST /private?token=three",
+            headers=("authorization: Bearer one", *CREATE),
+            content=A_1,
+            **raised(),
+        ),
         sent("POST /private?token=three", "POST /private?token=three", content=A_1, **raised())
         | {"headers": [["authorization: Bearer one", *CREATE], ["authorization: Bearer two", *CREATE]]},
     ),
@@ -694,6 +775,18 @@ CALLS: dict[str, Call] = {
         sent("GET /huge", **raised()),
     ),
     # --- errors ----------------------------------------------------------------------------------------
+    "999": Call(
+        lambda at: client(at).read("status/999"),
+        "A status of 600 or more",
+        {"returned": WHY},
+        raised(),
+    ),
+    "302 without a Location": Call(
+        lambda at: client(at).read("status/302"),
+        "A redirect without a Location",
+        {"returned": WHY},
+        raised(),
+    ),
     "404": Call(lambda at: client(at).read("status/404")),
     "422 of create": Call(lambda at: client(at).create("status/422", {})),
     "501 of delete": Call(lambda at: client(at).delete("status/501")),
@@ -767,6 +860,12 @@ CALLS: dict[str, Call] = {
         sent(*["GET /status/503,200?retry_after=1"] * 2, returned=WHY, waited=[1]),
         sent("GET /status/503,200?retry_after=1", **raised(), waited=[]),
     ),
+    "503 with an odd Retry-After": Call(
+        lambda at: client(at).read("status/503,200?retry_after=soon"),
+        "A Retry-After that cannot be read",
+        sent("GET /status/503,200?retry_after=soon", **raised()),
+        sent(*["GET /status/503,200?retry_after=soon"] * 2, returned=WHY),
+    ),
     "413 with Retry-After": Call(
         lambda at: client(at).read("status/413,200?retry_after=1"),
         "Statuses outside `retry_status_codes`",
@@ -798,22 +897,24 @@ CALLS: dict[str, Call] = {
         {"arrived": ["POST /short"], "connections": 1},
     ),
     "no answer in time to create": Call(
-        lambda at: client(at, retries=1, timeout=0.05).create("slow", {}),
+        lambda at: client(at, retries=1, timeout=TIMEOUT).create("slow", {}),
         "Repeated creates and updates",
         {"arrived": ["POST /slow"] * 2, "connections": 2},
         {"arrived": ["POST /slow"], "connections": 1},
     ),
     "connection lost at read": Call(lambda at: client(at, retries=2).read("lost")),
     "connection lost in the answer to read": Call(lambda at: client(at, retries=1).read("short")),
-    "no answer in time to read": Call(lambda at: client(at, timeout=0.05, retries=1).read("slow")),
+    "no answer in time to read": Call(lambda at: client(at, timeout=TIMEOUT, retries=1).read("slow")),
     "pauses": Call(pauses, "Pauses between attempts", value([True, True]), value([True, False])),
-    "retry and the log": Call(
-        lambda at: client(at, retries=1).read("lost"),
-        "Log messages",
-        {"logged": ["urllib3 Retrying"]},
-        {"logged": []},
+    "read and the log": Call(
+        lambda at: told(at, "anything"), "Log messages", value(["INFO cruds.core"]), value([])
     ),
-    "read and the log": Call(told, "Log messages", value(["cruds.core"]), value([])),
+    "retry and the log": Call(
+        lambda at: told(at, "lost"),
+        "Log messages",
+        value(["INFO cruds.core", "WARNING urllib3.connectionpool"]) | {"logged": ["urllib3 Retrying"]},
+        value(["INFO cruds_core.transport"]) | {"logged": []},
+    ),
     "secret in a query, and the log": Call(
         lambda at: client(at, retries=1).read("lost", {"key": SECRET}),
         "Queries in logs and errors",
@@ -856,6 +957,12 @@ CALLS: dict[str, Call] = {
         sent(*(f"GET /hops/{n}" for n in range(21, 16, -1)), **raised()),
         sent(*(f"GET /hops/{n}" for n in range(21, 0, -1)), **raised()),
     ),
+    "twenty-one redirects without raise_status": Call(
+        lambda at: client(at, raise_status=False).read("hops/21"),
+        "The number of redirects",
+        sent(*(f"GET /hops/{n}" for n in range(21, 16, -1)), **raised()),
+        sent(*(f"GET /hops/{n}" for n in range(21, 0, -1)), **raised()),
+    ),
     "302 with retries=0": Call(
         lambda at: client(at, retries=0).read("redirect/302?to=/anything"),
         "Redirects with `retries=0`",
@@ -875,6 +982,13 @@ CALLS: dict[str, Call] = {
         | {"headers": [[*CREATE], [*CREATE, "host: elsewhere"]]},
         sent("POST /redirect/307?to=http://elsewhere/x", headers=CREATE, content=A_1, **raised()),
     ),
+    "307 of create to another origin without raise_status": Call(
+        lambda at: client(at, raise_status=False).create(f"redirect/307?to={at.elsewhere}/x", {"a": 1}),
+        "Content to another origin",
+        sent("POST /redirect/307?to=http://elsewhere/x", "POST /x", content=A_1, connections=2)
+        | {"headers": [[*CREATE], [*CREATE, "host: elsewhere"]]},
+        sent("POST /redirect/307?to=http://elsewhere/x", headers=CREATE, content=A_1, **raised()),
+    ),
     "302 from https to http": Call(
         lambda at: Client(at.tls, verify_ssl=False).read(f"redirect/302?to={at.url}/x"),
         "A redirect from https to http",
@@ -888,9 +1002,9 @@ CALLS: dict[str, Call] = {
         lambda at: client(at, auth="t", manager=PoolManager(headers={"X-A": "1"})).read("anything")
     ),
     "manager with a Retry": Call(
-        lambda at: client(
-            at, retries=9, manager=PoolManager(retries=Retry(2, status_forcelist=[503]))
-        ).read("status/503")
+        lambda at: client(at, retries=9, manager=PoolManager(retries=Retry(2, status_forcelist=[503]))).read(
+            "status/503"
+        )
     ),
     "manager with a Retry, and create": Call(
         lambda at: client(at, manager=PoolManager(retries=Retry(2, status_forcelist=[503]))).create(
@@ -903,7 +1017,7 @@ CALLS: dict[str, Call] = {
     "manager with no retries": Call(lambda at: client(at, manager=PoolManager(retries=False)).read("lost")),
     "manager with a timeout": Call(
         lambda at: client(
-            at, timeout=9, manager=PoolManager(timeout=Timeout(read=0.05), retries=False)
+            at, timeout=9, manager=PoolManager(timeout=Timeout(read=TIMEOUT), retries=False)
         ).read("slow")
     ),
     "manager without retries": Call(
@@ -913,7 +1027,7 @@ CALLS: dict[str, Call] = {
         {"arrived": ["GET /status/503"] * 3},
     ),
     "manager without a timeout": Call(
-        lambda at: client(at, timeout=0.05, manager=PoolManager(retries=False)).read("slow"),
+        lambda at: client(at, timeout=TIMEOUT, manager=PoolManager(retries=False)).read("slow"),
         "A `manager` without a timeout of its own",
         value({"ok": True}),
         raised(),
@@ -923,6 +1037,24 @@ CALLS: dict[str, Call] = {
         "A `manager` of another type",
         sent("GET /anything"),
         refused("TypeError"),
+    ),
+    "retries of another type": Call(
+        lambda at: client(at, retries="3").read("anything"),
+        "Other options of another type",
+        sent("GET /anything"),
+        refused("TypeError"),
+    ),
+    "verify_ssl of another type": Call(
+        lambda at: client(at, verify_ssl=None).read("anything"),
+        "Other options of another type",
+        sent("GET /anything"),
+        refused("TypeError"),
+    ),
+    "retry_status_codes that are none": Call(
+        lambda at: client(at, retry_status_codes=[700]).read("anything"),
+        "Other options of another type",
+        sent("GET /anything"),
+        refused("ValueError"),
     ),
     "proxy": Call(lambda at: through_proxy(at, "http://api.example.com/v1")),
     "proxy with a password": Call(
@@ -957,7 +1089,7 @@ CALLS: dict[str, Call] = {
     ),
     "fork": Call(in_a_child, "A Client in a forked process", {"connections": 1}, {"connections": 2}),
     "pickle": Call(
-        lambda at: pickle.loads(pickle.dumps(Client(at.url))).read("anything"),
+        lambda at: pickle.loads(pickle.dumps(Client(at.url))).read("anything"),  # noqa: S301 - it is our own
         "Pickling a Client",
         refused("TypeError"),
         sent("GET /anything"),
@@ -966,15 +1098,27 @@ CALLS: dict[str, Call] = {
     "download": Call(lambda at: client(at).download("files/a%20b.txt", at.folder)),
     "download into the current folder": Call(lambda at: client(at).download("here.txt")),
     "download with a name": Call(lambda at: disposed(at, "attachment; filename=n.txt", "other.txt")),
-    "download with an encoded name": Call(lambda at: disposed(at, "attachment; filename*=UTF-8''%e2%82%ac.txt")),
+    "download with an encoded name": Call(
+        lambda at: disposed(at, "attachment; filename*=UTF-8''%e2%82%ac.txt")
+    ),
     "download whose name climbs": Call(lambda at: disposed(at, 'attachment; filename="../../n.txt"')),
     "download named by the caller": Call(lambda at: client(at).download("x/", at.folder, "own.txt")),
     "download without a name": Call(lambda at: client(at).download("", at.folder)),
     "download over a file": Call(over_a_file),
     "download into no folder": Call(lambda at: client(at).download("a.txt", at.folder / "missing")),
     "download of 404": Call(lambda at: client(at).download("status/404", at.folder)),
+    "download of 204": Call(lambda at: client(at).download("status/204", at.folder)),
+    "download of 304": Call(
+        lambda at: client(at).download("status/304", at.folder),
+        "A download with a status other than 2xx",
+        {"returned": {"file": "304"}, "files": {"304": ""}},
+        {**raised(), "files": {}},
+    ),
     "download of 404 without raise_status": Call(
-        lambda at: client(at, raise_status=False).download("status/404", at.folder)
+        lambda at: client(at, raise_status=False).download("status/404", at.folder),
+        "A download with a status other than 2xx",
+        {"returned": {"file": "404"}, "files": {"404": '{"why": "because"}'}},
+        {**raised(), "files": {}},
     ),
     "download of a hidden file": Call(
         lambda at: client(at).download("files/.bashrc", at.folder),

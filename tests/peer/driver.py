@@ -15,9 +15,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from calls import CALLS, SECRET, Call, Site
-from cruds import Client
+from calls import CALLS, SECRET, Call, Log, Site
 from urllib3.exceptions import HTTPError
+
+import cruds
+from cruds import Client
 
 
 def returned(call: Call, site: Site) -> tuple[dict[str, Any], str]:
@@ -37,15 +39,10 @@ def returned(call: Call, site: Site) -> tuple[dict[str, Any], str]:
 
 def observe(call: Call, site: Site) -> dict[str, Any]:
     """Return everything that a call does, by aspect."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    logging.getLogger().addHandler(handler)
     os.chdir(site.folder)
-    with warnings.catch_warnings(record=True) as warned:
+    with Log() as records, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         value, text = returned(call, site)
-    logging.getLogger().removeHandler(handler)
     said = [(record.name, record.getMessage()) for record in records]
     loud = [record for record in records if record.levelno >= logging.WARNING]
     return {
@@ -85,21 +82,23 @@ def signatures() -> dict[str, list[list[str]]]:
     }
 
 
-def main(*places: str) -> None:
+def main(url: str, elsewhere: str, tls: str, closed: str, demo: str) -> None:
     """Make every call, and print what happened, and how the calls are described."""
     logging.getLogger().setLevel(logging.DEBUG)
     waited: list[float] = []
-    time.sleep = waited.append  # both versions pause by it
+    setattr(time, "sleep", waited.append)  # noqa: B010 - by which both versions pause
     seen: dict[str, Any] = {}
     for name, call in CALLS.items():
         waited.clear()
         with tempfile.TemporaryDirectory() as folder:
-            start = time.monotonic()
-            seen[name] = observe(call, Site(*places, Path(folder), waited))
-            if os.environ.get("TIMES"): print(f"{time.monotonic()-start:.3f} {name}", file=sys.stderr)
+            seen[name] = observe(call, Site(url, elsewhere, tls, closed, demo, Path(folder), waited))
             os.chdir(Path(folder).parent)
     described = {name: {"row": call.row, "old": call.old, "new": call.new} for name, call in CALLS.items()}
-    print(json.dumps({"calls": described, "seen": seen, "signatures": signatures()}))
+    print(
+        json.dumps(
+            {"version": cruds.__version__, "calls": described, "seen": seen, "signatures": signatures()}
+        )
+    )
 
 
 if __name__ == "__main__":

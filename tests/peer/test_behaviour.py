@@ -21,13 +21,14 @@ import pytest
 from servers.process import HOST, free_ports, require
 from servers.tls import Certificates
 
+import cruds
 from cruds.demo.api import DemoAPI
 from cruds.demo.server import Connection, Reply, Server
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parents[1] / "docs" / "migrating.md"
 VERSION = "1.9.1"
-SLOW = 0.2  # seconds: longer than the calls wait
+SLOW = 0.5  # seconds: longer than the calls wait
 MEETING = 5  # seconds that one of two threads waits for the other
 OURSELVES = ("accept:", "accept-encoding:", "user-agent:")  # headers that a Client sends by itself
 # Each of these is in the calls of one row, and left out in all others.
@@ -50,7 +51,7 @@ class Recording(Connection):
         recorder.arrived.append([line, headers, self.content.decode("latin-1")])
         recorder.connected.add(self.client_address)
         recorder.attempts[self.path] += 1
-        _, word, *rest = (*self.path.split("/"), "")
+        word, _, rest = self.path.removeprefix("/").partition("/")
         query = {name: values[-1] for name, values in self.query.items()}
         kind = {"Content-Type": query["type"]} if "type" in query else {}
         match self.command, word:
@@ -60,14 +61,14 @@ class Recording(Connection):
                 disposition = {"Content-Disposition": text} if (text := query.get("disposition")) else {}
                 return Reply(200, query.get("content", "content").encode(), kind | disposition)
             case _, "status":
-                statuses = rest[0].split(",")
+                statuses = rest.split(",")
                 status = int(statuses[min(recorder.attempts[self.path], len(statuses)) - 1])
                 after = {"Retry-After": query["retry_after"]} if "retry_after" in query else {}
                 return Reply(status, b"" if status in (204, 304) else b'{"why": "because"}', kind | after)
             case _, "redirect":
-                return Reply(int(rest[0]), b"", {"Location": query["to"]})
-            case _, "hops" if rest[0] != "0":
-                return Reply(302, b"", {"Location": f"/hops/{int(rest[0]) - 1}"})
+                return Reply(int(rest), b"", {"Location": query["to"]})
+            case _, "hops" if rest != "0":
+                return Reply(302, b"", {"Location": f"/hops/{int(rest) - 1}"})
             case _, "private" if self.headers["Authorization"] != f"Bearer {query['token']}":
                 return Reply(401, b"", {"WWW-Authenticate": "Bearer"})
             case _, "image":
@@ -79,7 +80,7 @@ class Recording(Connection):
             case _:
                 return Reply(200, b'{"ok": true}', {"Content-Type": "application/json"})
 
-    do_CONNECT = Connection.answer  # noqa: N815 - http.server finds it by this name
+    do_CONNECT = Connection.answer
 
     def send(self, reply: Reply) -> None:
         """Send the reply late, partly or not at all, where the path asks for it."""
@@ -109,7 +110,7 @@ class Recorder(Server):
         self.shared = shared or self
         self.arrived: list[list[Any]] = []
         self.connected: set[Any] = set()
-        self.attempts = Counter[str]()
+        self.attempts: Counter[str] = Counter()
         self.pair = Barrier(2)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
         if self.context and certificate:
@@ -132,6 +133,7 @@ class Recorder(Server):
 class Observed(NamedTuple):
     """What one version did, and what it says of itself."""
 
+    version: str
     calls: dict[str, dict[str, Any]]
     seen: dict[str, dict[str, Any]]
     signatures: dict[str, list[list[str]]]
@@ -143,7 +145,8 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a venv that has the released package, kept from one session to the next."""
     home = tmp_path_factory.getbasetemp().parent / f"cruds-{VERSION}-{sys.implementation.cache_tag}"
     python = home / "bin" / "python"
-    check = [python, "-c", f"import cruds; assert cruds.__version__ == '{VERSION}'"]
+    # -I: the cruds of the current folder is another one.
+    check = [str(python), "-I", "-c", f"import cruds; assert cruds.__version__ == '{VERSION}'"]
     if not python.exists() or subprocess.run(check, check=False, capture_output=True).returncode:
         shutil.rmtree(home, ignore_errors=True)
         # Made beside, and moved when it is whole: another session may be at it, too.
@@ -157,17 +160,17 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def install(venv: Path) -> str:
     """Makes a venv with the released package, and returns what failed."""
-    python = venv / "bin" / "python"
+    python = str(venv / "bin" / "python")
     # Its requirement of certifi may be newer than what the index has.
     packages = ["--no-deps", f"cruds=={VERSION}", "urllib3>=2.8,<3", "certifi"]
     if uv := shutil.which("uv"):
         commands = [
-            [uv, "venv", "--quiet", "--python", sys.executable, venv],
+            [uv, "venv", "--quiet", "--python", sys.executable, str(venv)],
             [uv, "pip", "install", "--quiet", "--python", python, *packages],
         ]
     else:
         commands = [
-            [sys.executable, "-m", "venv", venv],
+            [sys.executable, "-m", "venv", str(venv)],
             [python, "-m", "pip", "install", "--quiet", *packages],
         ]
     for command in commands:
@@ -181,7 +184,9 @@ def install(venv: Path) -> str:
 def both(released: Path, tls: Certificates) -> tuple[Observed, Observed]:
     """What 1.x and 2.0 did in turn, against the same server."""
     with Recorder() as plain, Recorder(tls.good_path, plain) as secure:
-        return drive(released, plain, secure, tls), drive(Path(sys.executable), plain, secure, tls)
+        old, new = (drive(python, plain, secure, tls) for python in (released, Path(sys.executable)))
+    assert (old.version, new.version) == (VERSION, cruds.__version__)
+    return old, new
 
 
 def drive(python: Path, plain: Recorder, secure: Recorder, tls: Certificates) -> Observed:
@@ -193,7 +198,7 @@ def drive(python: Path, plain: Recorder, secure: Recorder, tls: Certificates) ->
     with DemoAPI(username="ann", password="pw", token="token") as api:
         elsewhere = plain.url.replace(HOST, "localhost")
         places = [plain.url, elsewhere, secure.url.replace("http:", "https:"), closed, api.url]
-        command = [python, FOLDER / "driver.py", *places]
+        command = [str(python), str(FOLDER / "driver.py"), *places]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr
         stored = [[seen.method, seen.target, str(seen.status)] for seen in api.requests]
@@ -263,6 +268,7 @@ def test_what_differs_differs_as_listed(both: tuple[Observed, Observed], subtest
         if call["row"]:
             with subtests.test(f"{call['row']}: {name}"):
                 assert call["new"] != call["old"]
+                assert call["new"].keys() == call["old"].keys()
                 old, new = aspects(both, name)
                 assert old == {**old, **call["old"]}
                 assert new == {**old, **call["old"], **call["new"]}
@@ -270,7 +276,9 @@ def test_what_differs_differs_as_listed(both: tuple[Observed, Observed], subtest
 
 def test_the_page_lists_what_differs(both: tuple[Observed, Observed]) -> None:
     """The tables of the page have a row for each difference that is tested, once, and no other."""
-    tables = re.findall(r"^\| What .*\n\|[- |]+\n((?:\|.*\n)+)", PAGE.read_text(), re.MULTILINE)
+    tables = re.findall(
+        r"^\| What .*\n\|[- |]+\n((?:\|.*\n)+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
     rows = [line.split(" | ")[0].removeprefix("| ") for table in tables for line in table.splitlines()]
     assert sorted(rows) == sorted({call["row"] for call in both[1].calls.values()} - {""})
 

@@ -126,7 +126,7 @@ class _Connection(StreamRequestHandler):
         match step:
             case bytes():
                 self.wfile.write(step)
-            case float():
+            case float() | int():
                 return not self.server.closed.wait(step)
             case End.CLOSE:
                 return False

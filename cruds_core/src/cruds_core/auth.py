@@ -44,7 +44,8 @@ class AuthABC(ABC):
             if cls.authenticate is AuthABC.authenticate and not is_token:
                 msg = f"{cls.__name__} must define authenticate(), or access_token() and is_valid()"
                 raise TypeError(msg)
-            if (args or options) and cls.__init__ is object.__init__:  # which takes no offence at them
+            # object.__init__ takes no offence at arguments, as this method stands before it.
+            if (args or options) and cls.__init__ is object.__init__ and cls.__new__ is AuthABC.__new__:
                 msg = f"{cls.__name__}() takes no arguments"
                 raise TypeError(msg)
             self = super().__new__(cls)

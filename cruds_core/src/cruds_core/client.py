@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import urllib3
 from urllib3.exceptions import InsecureRequestWarning
 
 from . import arguments
-from ._version import __version__
 from .content import encode
 from .download import FileSink
 from .event import default_observers
+from .exceptions import StatusError
 from .pool import Pool
 from .request import Headers, Request
 from .retry import RetryPolicy
@@ -23,7 +21,9 @@ from .transport import Transport
 from .url import BaseURL
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from .auth import AuthABC
     from .multipart import Fields
@@ -35,15 +35,6 @@ if TYPE_CHECKING:
 
 
 _MIB = 1 << 20
-
-# RFC 9110, section 12.5.1: whatever there is, and JSON where there is a choice.
-_ACCEPT_JSON = "application/json, */*;q=0.5"
-
-_DEFAULT_HEADERS = {
-    "Accept": "*/*",
-    "User-Agent": f"cruds-core/{__version__}",
-    **urllib3.make_headers(accept_encoding=True),
-}
 
 
 class Client:
@@ -75,8 +66,6 @@ class Client:
         plugins: The registry to take schemes from and observers in; the program's own unless given.
 
     Attributes:
-        host: The URL that every uri is appended to; it ends with a slash.
-        request_headers: Headers for every request, to add to.
         status_ignore: Statuses that do not raise, to add to.
         raise_status: As given.
         serialize: As given.
@@ -105,11 +94,10 @@ class Client:
         plugins: Plugins | None = None,
     ) -> None:
         self._base = BaseURL(host)
-        self.host = self._base.url
         self.raise_status = raise_status
         self.serialize = serialize
         self.status_ignore: set[int] = set()
-        self.request_headers: urllib3.HTTPHeaderDict = Headers()
+        self._request_headers = Headers()
         verify = arguments.verification(verify_ssl)
         pool = Pool(arguments.manager(manager), arguments.timeout(timeout), verify=verify)
         policy = RetryPolicy(
@@ -130,6 +118,21 @@ class Client:
         if verify is False and manager is None:
             msg = "verify_ssl=False: anybody on the way can read and change all; it takes a CA file, too"
             warnings.warn(msg, InsecureRequestWarning, stacklevel=2)
+
+    @property
+    def host(self) -> str:
+        """The URL that every uri is appended to; it ends with a slash."""
+        return self._base.url
+
+    @property
+    def request_headers(self) -> urllib3.HTTPHeaderDict:
+        """Headers for every request, to add to."""
+        return self._request_headers
+
+    @request_headers.setter
+    def request_headers(self, headers: Mapping[str, str]) -> None:
+        self._request_headers = Headers()
+        self._request_headers.override(headers)
 
     @property
     def auth(self) -> AuthABC | None:
@@ -227,13 +230,13 @@ class Client:
             NotADirectoryError: ``path`` is no folder.
             FileExistsError: A file of that name exists.
             ValueError: Nothing names the file.
+            StatusError: The answer has an error status, whether or not such raise elsewhere.
         """
-        folder = Path.cwd() if path is None else Path(path)
-        if not folder.is_dir():
-            msg = f'path must be an existing folder (got "{folder}")'
-            raise NotADirectoryError(msg)
-        sink = FileSink(folder, filename)
-        self._send("GET", uri, None, params, None, headers, sink)
+        sink = FileSink(path, filename)
+        response = self._send("GET", uri, None, params, None, headers, sink)
+        if sink.path is None:
+            msg = f"GET {response.url}: {response.status} has no content to download"
+            raise StatusError(msg, response=response)
         return sink.path
 
     def request(
@@ -281,18 +284,19 @@ class Client:
         headers: Mapping[str, str] | None,
         sink: Sink | None = None,
     ) -> Response:
-        merged = Headers(_DEFAULT_HEADERS)
-        if self.serialize and sink is None:
-            merged["Accept"] = _ACCEPT_JSON
+        merged = Headers.default(json=self.serialize and sink is None)
         merged.override(self.request_headers)
         merged.override({} if headers is None else headers)
         content = encode(data, files, merged, serialize=self.serialize)
         return self._transport.send(
             Request(method, self._base.join(uri, params), merged, content),
             deserialize=self.serialize,
-            tolerates=lambda status: not self.raise_status or status in self.status_ignore,
+            tolerates=self._tolerates if sink is None else lambda _: False,
             sink=sink,
         )
+
+    def _tolerates(self, status: int) -> bool:
+        return status in self.status_ignore or (not self.raise_status and status >= 400)
 
     def __enter__(self) -> Self:
         return self

@@ -28,15 +28,28 @@ class FileSink:
     """Takes an answer's content into a new file.
 
     Args:
-        folder: Where the file is made.
+        path: The folder in which the file is made; the current one unless given.
         fallback: The name of the file where neither the answer nor the URL has one.
+
+    Raises:
+        TypeError: ``path`` is no path, or ``filename`` no str.
+        NotADirectoryError: ``path`` is no folder.
     """
 
-    def __init__(self, folder: Path, fallback: str | None) -> None:
-        self._folder = folder
+    def __init__(self, path: str | os.PathLike[str] | None, fallback: str | None) -> None:
+        if path is not None and not isinstance(path, (str, os.PathLike)):
+            msg = f"path must be a str or a path (got {type(path).__name__})"
+            raise TypeError(msg)
+        if fallback is not None and not isinstance(fallback, str):
+            msg = f"filename must be a str (got {type(fallback).__name__})"
+            raise TypeError(msg)
+        self._folder = Path.cwd() if path is None else Path(path)
+        if not self._folder.is_dir():
+            msg = f'path must be an existing folder (got "{self._folder}")'
+            raise NotADirectoryError(msg)
         self._fallback = fallback
         #: The file, once it is there.
-        self.path = folder
+        self.path: Path | None = None
 
     def __call__(self, response: BaseHTTPResponse) -> None:
         """Write the content. An error leaves no file behind.
@@ -45,26 +58,19 @@ class FileSink:
             FileExistsError: There is a file of this name.
             ValueError: Nothing names the file.
         """
-        self.path = self._folder / self._name(response)
-        if self.path.exists():
-            raise FileExistsError(_taken(self.path))
+        path = self._folder / self._name(response)
+        if path.exists():
+            raise FileExistsError(_taken(path))
         descriptor, part = tempfile.mkstemp(".part", ".", self._folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 for chunk in chunks(response):
                     file.write(chunk)
-            self._publish(Path(part))
+            _publish(Path(part), path)
+            self.path = path
         except BaseException:
             Path(part).unlink(missing_ok=True)
             raise
-
-    def _publish(self, part: Path) -> None:
-        part.chmod(0o666 & ~_umask())  # a temporary file is its owner's alone
-        try:
-            self.path.touch(exist_ok=False)  # takes the name, if nobody has since
-        except FileExistsError:
-            raise FileExistsError(_taken(self.path)) from None
-        part.replace(self.path)
 
     def _name(self, response: BaseHTTPResponse) -> str:
         last_segment = unquote(urlsplit(response.url or "").path.rpartition("/")[2])
@@ -77,6 +83,15 @@ class FileSink:
                 return name
         msg = "neither the answer nor the uri names the file; pass filename="
         raise ValueError(msg)
+
+
+def _publish(part: Path, path: Path) -> None:
+    part.chmod(0o666 & ~_umask())  # a temporary file is its owner's alone
+    try:
+        path.touch(exist_ok=False)  # takes the name, if nobody has since
+    except FileExistsError:
+        raise FileExistsError(_taken(path)) from None
+    part.replace(path)
 
 
 def safe_name(text: str) -> str:

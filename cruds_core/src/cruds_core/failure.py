@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib3 import exceptions as urllib3_errors
 
 from . import exceptions
+from .url import without_query
 
 if TYPE_CHECKING:
     from urllib3 import Timeout
@@ -53,16 +54,12 @@ def _classify(
             reason = _reason(error)
             return exceptions.ConnectError, f"no connection: {reason}; check host and port, and that it runs"
         case urllib3_errors.ConnectTimeoutError():
-            return (
-                exceptions.RequestTimeoutError,
-                f"no connection within {_seconds(error, timeout.connect_timeout)}; see timeout=",
-            )
+            waited = _waited(error, timeout.connect_timeout)
+            return exceptions.RequestTimeoutError, f"no connection within {waited}; see timeout="
         case urllib3_errors.TimeoutError():
             what = "the answer broke off" if in_content else "no answer"
-            return (
-                exceptions.RequestTimeoutError,
-                f"{what}: nothing came for {_seconds(error, timeout.read_timeout)}; see timeout=",
-            )
+            waited = _waited(error, timeout.read_timeout)
+            return exceptions.RequestTimeoutError, f"{what}: nothing came for {waited}; see timeout="
         case urllib3_errors.SSLError():
             return exceptions.TLSError, _tls_fact(error)
         case urllib3_errors.DecodeError():
@@ -97,7 +94,7 @@ def _is_misread(error: BaseException) -> bool:
     return cause is not None and not str(cause).endswith("b''")  # nothing is where the size should be
 
 
-def _seconds(error: Exception, limit: object) -> str:
+def _waited(error: Exception, limit: object) -> str:
     """How long was waited, as urllib3 says it in its message: a TLS handshake counts as connecting."""
     said = re.search(r"timeout=([0-9.]+)", str(error))
     return f"{said[1] if said else limit} s"
@@ -141,8 +138,10 @@ def _reason(error: BaseException) -> str:
 
 
 def forget_locals(error: BaseException | None) -> None:
-    """Clear the frames of urllib3 and http.client: their locals hold the headers that were sent."""
+    """Clear the frames of urllib3 and http.client, and a query: they hold the credentials that were sent."""
     while error is not None:
+        if isinstance(error, urllib3_errors.RequestError) and error.url is not None:
+            error.url = without_query(error.url)
         for frame, _ in traceback.walk_tb(error.__traceback__):
             if frame.f_globals.get("__name__", "").startswith(("urllib3.", "http.")):
                 with suppress(RuntimeError):  # it is a generator's, and not at its end

@@ -185,7 +185,8 @@ class Plugins:
 
 
 def _check_options(scheme: str, factory: Factory, options: Mapping[str, object]) -> None:
-    if getattr(factory, "__init__", None) is object.__init__:
+    made_by: Any = (factory.__new__, getattr(factory, "__init__", None))
+    if made_by == (AuthABC.__new__, object.__init__):
         signature = inspect.Signature()
     else:
         try:

@@ -76,8 +76,13 @@ class Pool:
     def restart(self) -> None:
         """Forget the connections of the parent process, which are still its own: never close them."""
         inherited = self.manager.pools
+        # No lock of theirs is taken: a thread of the parent may have held it.
+        for pool in inherited._container.values():  # pyright: ignore[reportPrivateUsage]
+            if pool.pool is not None:
+                # urllib3 closes at exit what it finds in the queue.
+                _inherited.append(list(pool.pool.queue))
+                type(pool.pool).__init__(pool.pool, pool.pool.maxsize)
         _inherited.append(inherited)
-        # Made anew, not cleared: clearing closes, and a thread of the parent may have held its lock.
         self.manager.pools = type(inherited)(inherited._maxsize)  # pyright: ignore[reportPrivateUsage]
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
-from urllib3 import HTTPHeaderDict
+from urllib3 import HTTPHeaderDict, make_headers
 
+from ._version import __version__
 from .secret import MASK, is_credential
 from .url import Origin, without_query
 
@@ -15,6 +16,10 @@ from .url import Origin, without_query
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110, section 5.5: field-value, with obs-text, and nothing that could end the line
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+# The content codings that urllib3 can undo here.
+_ACCEPT_ENCODING = make_headers(accept_encoding=True)
 
 
 class Reader(Protocol):
@@ -41,14 +46,35 @@ class Headers(HTTPHeaderDict):
     """The HTTPHeaderDict of urllib3, whose repr shows no credentials."""
 
     def __repr__(self) -> str:
-        shown = {name: MASK if is_credential(name) else value for name, value in self.items()}
+        shown = {name: MASK if is_credential(name) else self[name] for name in self}
         return f"{type(self).__name__}({shown})"
+
+    def __copy__(self) -> Self:
+        return type(self)(self)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return type(self)(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if credentials := [name for name in self if is_credential(name)]:
             msg = f'headers with credentials ("{credentials[0]}") are never pickled; give them as auth='
             raise TypeError(msg)
         return type(self), (list(self.iteritems()),)
+
+    @classmethod
+    def default(cls, *, json: bool) -> Self:
+        """What a request has when nobody says otherwise.
+
+        Args:
+            json: Whether JSON is preferred (RFC 9110, section 12.5.1).
+        """
+        return cls(
+            {
+                "Accept": "application/json, */*;q=0.5" if json else "*/*",
+                "User-Agent": f"cruds-core/{__version__}",
+                **_ACCEPT_ENCODING,
+            }
+        )
 
     def override(self, headers: Mapping[str, str]) -> None:
         """Set headers, in place of others of the same names.

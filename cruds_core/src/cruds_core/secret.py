@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
 from .exceptions import AuthError
 
@@ -150,6 +151,15 @@ def credentials_added(before: str, after: str) -> Iterator[str]:
 
 def mask(text: str, secrets: Iterable[str]) -> str:
     """The text with every one of the secrets replaced by ``***``."""
-    for secret in sorted({secret for secret in secrets if secret}, key=len, reverse=True):
-        text = text.replace(secret, MASK)
+    forms = {form for secret in secrets if secret for form in _as_echoed(secret)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
     return text
+
+
+def _as_echoed(secret: str) -> Iterator[str]:
+    """A secret as it is, and as a server may write it: in JSON or percent-encoded."""
+    yield from (secret, quote(secret, safe=""), quote_plus(secret))
+    for ensure_ascii in (True, False):
+        escaped = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
+        yield from (escaped, escaped.replace("/", "\\/"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     #: Takes the content of an answer in pieces, and starts anew at each attempt.
     Sink = Callable[[BaseHTTPResponse], None]
+
+logger = logging.getLogger(__name__)
 
 
 class Transport:
@@ -120,6 +123,7 @@ class _Call:
             if not self.failed or not self._repeats(error.__cause__):
                 raise
             return None
+        logger.debug("%s: %d", self.request, raw.status)
         if self._answers_challenge(raw) or self._follows(raw):
             return None
         response = Response(
@@ -203,16 +207,15 @@ class _Call:
             self.retry = self.retry.increment(method, self.request.shown_url, error=error)
         except HTTPError:  # urllib3's way to say no: the error itself, or a MaxRetryError around it
             return False
-        time.sleep(self.retry.get_backoff_time())
+        self._pause(type(error).__name__, self.retry.get_backoff_time())
         return True
 
     def _answers_challenge(self, raw: BaseHTTPResponse) -> bool:
         if raw.status != 401 or self.auth is None or self.challenged:
-            self.challenged = False  # for the attempt that a retry or a redirect may lead to
             return False
+        self.challenged = True
         # A scheme learns from the challenge even where this request cannot be sent again.
-        self.challenged = self.auth.handle_challenge(self.sent, raw) and self.request.is_repeatable
-        return self.challenged
+        return self.auth.handle_challenge(self.sent, raw) and self.request.is_repeatable
 
     def _follows(self, raw: BaseHTTPResponse) -> bool:
         location = raw.get_redirect_location()
@@ -228,6 +231,7 @@ class _Call:
             self.refusal = str(refused)
             return False
         self.redirects += 1
+        self.challenged = False  # by the place that it led to
         if target.origin != self.request.origin:
             self.left_origin = True
             self.auth = None  # for good: what comes back from elsewhere is not ours to sign
@@ -248,8 +252,12 @@ class _Call:
             self.retry = retry.increment(method, self.request.shown_url, response=raw)
         except HTTPError:
             return False
-        time.sleep(delay or self.retry.get_backoff_time())
+        self._pause(str(raw.status), delay or self.retry.get_backoff_time())
         return True
+
+    def _pause(self, reason: str, seconds: float) -> None:
+        logger.info("%s: %s; again in %.1f s", self.request, reason, seconds)
+        time.sleep(seconds)
 
     def _too_large(self, status: int) -> ResponseTooLargeError:
         limit = self.transport.max_response_size

@@ -153,7 +153,8 @@ def _is_loopback(host: str) -> bool:
 def _climbs(path: str) -> bool:
     """Whether dot segments lead above where the path starts, as any server could read it."""
     depth = 0
-    for segment in unquote(path).replace("\\", "/").split("/"):
+    for part in unquote(path).replace("\\", "/").split("/"):
+        segment = part.partition(";")[0]  # some servers cut parameters off before they look
         if segment == "..":
             depth -= 1
         elif segment not in ("", "."):
