@@ -110,7 +110,15 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(tree: Path, uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist of each distribution, and the wheel that was built from it."""
     folder = tmp_path_factory.mktemp("dist")
-    run([uv, "build", "--all-packages", "--out-dir", folder], tree)
+    run([uv, "build", "--python", sys.executable, "--all-packages", "--out-dir", folder], tree)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built_directly(tree: Path, uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel of each distribution, built from the source as pip does it."""
+    folder = tmp_path_factory.mktemp("wheels")
+    run([uv, "build", "--python", sys.executable, "--all-packages", "--wheel", "--out-dir", folder], tree)
     return folder
 
 
@@ -174,6 +182,12 @@ def test_a_wheel_holds_the_package_and_no_more(built: Path, tree: Path, ours: Di
     assert {name for name in found if name not in package} == {f"{folder}/{name}" for name in named}
     assert {name: found.get(name) for name in package} == package
     assert found[f"{folder}/licenses/LICENSE"] == (tree / "LICENSE").read_bytes()
+
+
+@every_distribution
+def test_an_sdist_builds_the_same_wheel(built: Path, built_directly: Path, ours: Distribution) -> None:
+    """The wheel that is built from the sdist is the one that is built from the source."""
+    assert files(built, ours) == files(built_directly, ours)
 
 
 @every_distribution
@@ -302,7 +316,8 @@ def installed(
     """The interpreters of new environments, by the way of installing with this pip; made two at a time."""
     folder = tmp_path_factory.mktemp("installed")
     # Pip has a folder of its own, from which any interpreter runs it, and is not in the environments.
-    run([uv, "pip", "install", "--target", folder / "pip", request.param], folder)
+    target = ["--python", sys.executable, "--target", folder / "pip"]
+    run([uv, "pip", "install", *target, request.param], folder)
 
     def install(way: str) -> Path:
         python = environment(folder / way)

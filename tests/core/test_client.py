@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import urllib3
+from servers.fault import Fault, reply
+
+from cruds.demo.api import DemoAPI
 from cruds_auth_basic import Basic
 from cruds_core import (
     AuthABC,
@@ -20,9 +23,6 @@ from cruds_core import (
     ServerError,
     UnknownSchemeError,
 )
-from servers.fault import Fault, reply
-
-from cruds.demo.api import DemoAPI
 
 # The API reference of CRUDs 1.x.
 DOCUMENTED: list[tuple[Callable[..., Any], str]] = [
@@ -199,27 +199,21 @@ def test_raise_status_off(api: DemoAPI, status: int) -> None:
             client.read(uri)
 
 
-@pytest.mark.parametrize(
-    ("call", "method"),
-    [
-        (lambda client, headers: client.create("things", {"name": "x"}, headers=headers), "POST"),
-        (lambda client, headers: client.read("things", headers=headers), "GET"),
-        (lambda client, headers: client.update("things/1", {"a": 1}, headers=headers), "PATCH"),
-        (
-            lambda client, headers: client.update("things/1", {"name": "y"}, replace=True, headers=headers),
-            "PUT",
-        ),
-        (lambda client, headers: client.delete("things/1", headers=headers), "DELETE"),
-        (lambda client, headers: client.request("HEAD", "things", headers=headers), "HEAD"),
-    ],
-    ids=["create", "read", "update", "replace", "delete", "request"],
-)
-def test_headers_of_a_call(
-    api: DemoAPI, client: Client, call: Callable[[Client, dict[str, str]], Any], method: str
-) -> None:
+CALLS: dict[str, Callable[[Client, dict[str, str]], Any]] = {
+    "POST": lambda client, headers: client.create("things", {"name": "x"}, headers=headers),
+    "GET": lambda client, headers: client.read("things", headers=headers),
+    "PATCH": lambda client, headers: client.update("things/1", {"a": 1}, headers=headers),
+    "PUT": lambda client, headers: client.update("things/1", {"name": "y"}, replace=True, headers=headers),
+    "DELETE": lambda client, headers: client.delete("things/1", headers=headers),
+    "HEAD": lambda client, headers: client.request("HEAD", "things", headers=headers),
+}
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_headers_of_a_call(api: DemoAPI, client: Client, method: str) -> None:
     """Each verb sends the headers that it is given, once."""
     client.create("things", {"name": "lamp"})
-    call(client, {"X-Trace": "7", "accept-language": "de"})
+    CALLS[method](client, {"X-Trace": "7", "accept-language": "de"})
     client.read("things")
     seen, later = api.requests[1:]
     assert seen.method == method
@@ -360,6 +354,7 @@ class Closing(BearerToken):
     closed = 0
 
     def close(self) -> None:
+        """Count."""
         self.closed += 1
 
 
@@ -425,8 +420,9 @@ def test_headers_show_all_values() -> None:
 )
 def test_bad_argument_of_a_client(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     """An argument of the wrong type or value is an error that names it, and makes no Client."""
+    given: dict[str, Any] = {"host": "http://127.0.0.1", **arguments}
     with pytest.raises(error, match=message):
-        Client(**({"host": "http://127.0.0.1"} | arguments))
+        Client(**given)
 
 
 @pytest.mark.parametrize(
@@ -463,8 +459,9 @@ def test_bad_argument_of_a_call(
     message: str,
 ) -> None:
     """An argument of the wrong type or value is an error that names it, and nothing is sent."""
+    given: dict[str, Any] = {"method": "GET", "uri": "things", **arguments}
     with pytest.raises(error, match=message):
-        client.request(**({"method": "GET", "uri": "things"} | arguments))
+        client.request(**given)
     assert api.requests == []
 
 

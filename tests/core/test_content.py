@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import urllib3
-from cruds_core import Client, ClientError, ContentError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers.fault import Fault, reply
 
-LOGGER = "cruds_core.content"
+from cruds_core import Client, ClientError, ContentError
+
+LOGGER = "cruds_core.decoding"
 DIGITS = 5000  # more than sys.get_int_max_str_digits() allows
 
 
@@ -24,22 +25,21 @@ def read(content: bytes, content_type: str | None = "application/json", **option
         return client.read("x")
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        {"name": "lämp ☃😀", "nested": [1, 2.5, True, None, {"a": []}]},
-        [1, 2, 3],
-        'quotes " and \\ and \n and \x00',
-        0.1,
-        -0.0,
-        1e300,
-        2**70,
-        False,
-        {1: "a", 2.5: "b", True: "c", None: "d"},
-        ("a", "tuple"),
-    ],
-    ids=repr,
-)
+VALUES: list[Any] = [
+    {"name": "lämp ☃😀", "nested": [1, 2.5, True, None, {"a": []}]},
+    [1, 2, 3],
+    'quotes " and \\ and \n and \x00',
+    0.1,
+    -0.0,
+    1e300,
+    2**70,
+    False,
+    {1: "a", 2.5: "b", False: "c", None: "d"},
+    ("a", "tuple"),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_json_is_written_as_urllib3_writes_it(value: Any) -> None:
     """The bytes and the Content-Type of JSON are those that json= of urllib3 sends."""
     with Fault(reply(200)) as server:
@@ -165,7 +165,7 @@ BROKEN: dict[str, bytes] = {
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_broken_json_is_bytes_and_a_warning(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """Invalid JSON under a JSON content type is returned as bytes, with one warning that does not quote it."""
+    """Invalid JSON under a JSON content type is returned as bytes, with a warning that does not quote it."""
     assert sys.get_int_max_str_digits() < DIGITS
     assert read(content) == content
     (record,) = caplog.records

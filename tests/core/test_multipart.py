@@ -13,8 +13,6 @@ from threading import Thread
 from typing import Any, BinaryIO
 
 import pytest
-from cruds_core import Client, ContentError
-from cruds_core.multipart import Stream, encode_form
 from servers.apache import Apache
 from servers.fault import Fault, reply
 from servers.process import HOST
@@ -22,6 +20,8 @@ from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
 
 from cruds.demo.api import DemoAPI
+from cruds_core import Client, ContentError
+from cruds_core.multipart import Stream, encode_form
 
 MIB = 1 << 20
 GROWTH = 20 * MIB  # bytes of memory that sending a large file may take
@@ -143,7 +143,7 @@ def test_bad_fields(fields: Any) -> None:
 
 
 def test_a_file_in_text_mode_is_refused(tmp_path: Path) -> None:
-    """A file that was opened without "b" is refused, as data and in a form, and the message says how to open it."""
+    """A file that was opened without "b" is refused, and the message says how to open it."""
     path = tmp_path / "a.txt"
     path.write_text("ü")
     with (
@@ -282,6 +282,7 @@ class Changing(io.FileIO):
     size = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Read, and let the other one at the file."""
         content = super().read(size)
         os.truncate(self.fileno(), self.size)
         return content
@@ -322,6 +323,7 @@ class Strings:
     """A reader that returns str."""
 
     def read(self, size: int = -1, /) -> Any:
+        """Read as a file in text mode does."""
         return "text"
 
 
@@ -349,6 +351,7 @@ class Drain(StreamRequestHandler):
     """Counts the bytes of a request in constant memory, and answers with their number."""
 
     def handle(self) -> None:
+        """Answer one request."""
         length = 0
         while (line := self.rfile.readline()) != b"\r\n":
             name, _, value = line.partition(b":")

@@ -140,7 +140,7 @@ def test_context_is_shared(nginx: Nginx, tls: Certificates) -> None:
             second.read("small.json")
             first.close()
             first.read("small.json")
-            assert contexts() == before
+            assert contexts() <= before
 
 
 # Proxies
@@ -407,12 +407,11 @@ def test_log_of_others_is_whole(debug: Callable[[], str]) -> None:
 
 def test_log_of_other_threads_is_whole(debug: Callable[[], str]) -> None:
     """While one thread sends for us, what urllib3 logs of another thread's request is as it was."""
-    theirs = threading.Event()
-    scripts: list[Script] = [[partial(theirs.wait, 10), reply(200)], reply(200)]
+    arrived, theirs = threading.Event(), threading.Event()
+    scripts: list[Script] = [[arrived.set, partial(theirs.wait, 10), reply(200)], reply(200)]
     with Fault(*scripts) as server, Client(server.url) as client, ThreadPoolExecutor(1) as thread:
         ours = thread.submit(client.read, "ours", {"q": 1})
-        while not server.received:
-            pass
+        arrived.wait(10)
         urllib3.PoolManager().request("GET", f"{server.url}/theirs?q=2")
         theirs.set()
         ours.result(10)

@@ -182,7 +182,7 @@ def test_retry_unsafe(fault: Script) -> None:
     """With retry_unsafe POST is repeated like any method, with its content."""
     with (
         Fault(fault, reply(201, b"[1]")) as server,
-        client(server.url, retry_unsafe=True, timeout=0.2) as it,
+        client(server.url, retry_unsafe=True, timeout=0.5) as it,
     ):
         assert it.create("x", {"a": 1}) == [1]
     assert [request.content for request in server.received] == [b'{"a":1}'] * 2
@@ -247,7 +247,7 @@ def test_retry_after_takes_time() -> None:
     with Fault(reply(503, Retry_After="1"), reply(200)) as server, client(server.url) as it:
         start = time.monotonic()
         it.read("x")
-        assert 1 <= time.monotonic() - start < 3
+        assert time.monotonic() - start >= 1
 
 
 HTTP_DATES: dict[str, Callable[[datetime], str]] = {

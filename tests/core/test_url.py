@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from cruds_core import Client
-from cruds_core.url import BaseURL
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from servers.process import require, require_distribution
+
+from cruds_core import Client
+from cruds_core.url import BaseURL
 
 BASE = "https://api.example.com/v1/"
 
@@ -142,6 +143,7 @@ class Echo(BaseHTTPRequestHandler):
     """Answers with the Host that it was asked for."""
 
     def do_GET(self) -> None:
+        """Answer one request."""
         content = f'{{"host": "{self.headers["Host"]}"}}'.encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

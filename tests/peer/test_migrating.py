@@ -24,7 +24,6 @@ ARRIVES = {
         "GET /books/1/files/notes.txt 200",
     ],
     "A manager without retries": ["GET /books 200"],
-    "The authorities of certifi": ["GET /books 200"],
 }
 
 

@@ -1,10 +1,9 @@
-"""Data to the content of a request, and the content of an answer to data."""
+"""The content of requests, made from data, and of answers, read to its end."""
 
 from __future__ import annotations
 
 import io
 import json
-import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from urllib3.exceptions import DecodeError, ProtocolError
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
     from .request import Content, Headers
-
-logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 17  # bytes: as much as is decompressed at a time
 
@@ -79,40 +76,6 @@ def dump_json(data: object) -> bytes:
     raise ContentError(msg)
 
 
-def load_json(content: bytes) -> Any:
-    """The JSON value in ``content``, in UTF-8, -16 or -32.
-
-    Raises:
-        ValueError: It is not JSON, nests too deep, or holds a number too long to convert.
-    """
-    try:
-        return json.loads(content)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def is_json(content_type: str | None, subtype: str | None = None) -> bool:
-    """Whether a Content-Type says JSON: ``application/json`` or a ``+json`` suffix (RFC 6839)."""
-    if content_type is None:
-        return False
-    kind, _, name = content_type.partition(";")[0].strip().lower().partition("/")
-    if subtype is not None:
-        return kind == "application" and name == subtype
-    return name == "json" or name.endswith("+json")
-
-
-def decode(content: bytes, content_type: str | None) -> Any:
-    """The JSON value of an answer, or its bytes where it is not JSON."""
-    if not content or (content_type and not is_json(content_type)):
-        return content
-    try:
-        return load_json(content)
-    except ValueError:
-        if content_type:
-            logger.warning("the answer is not the JSON that its Content-Type says it is; returned as bytes")
-        return content
-
-
 def receive(response: BaseHTTPResponse, limit: int) -> bytes:
     """All of an answer's content, decompressed, holding no more than ``limit`` bytes of it.
 
@@ -139,17 +102,24 @@ def chunks(response: BaseHTTPResponse, size: int | None = _CHUNK) -> Iterator[by
     Raises:
         urllib3.exceptions.HTTPError: It could not be read.
     """
+    empty = True
     try:
         while chunk := response.read(size):
+            empty = False
             yield chunk
     except ValueError as error:  # http.client, of a chunk whose size is negative
         msg = "Connection broken"
         raise ProtocolError(msg, error) from error
-    # urllib3 does not check that a compressed stream came to its end, and has no public way to see it.
-    stream = getattr(getattr(response, "_decoder", None), "_obj", None)
-    if getattr(stream, "eof", True) is False:
+    if not empty and _is_cut(response):
         msg = "the compressed content ended too early"
         raise DecodeError(msg)
+
+
+def _is_cut(response: BaseHTTPResponse) -> bool:
+    """Whether a compressed stream has no end. urllib3 does not check it, and has no public way to see it."""
+    decoder = getattr(response, "_decoder", None)
+    in_first_member = getattr(decoder, "_state", 0) == 0  # what follows the first may be padding
+    return in_first_member and getattr(getattr(decoder, "_obj", None), "eof", True) is False
 
 
 class TooLarge(Exception):

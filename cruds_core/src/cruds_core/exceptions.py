@@ -30,12 +30,11 @@ header that was sent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import urllib3.exceptions
 
-if TYPE_CHECKING:
-    from .response import Response
+from .response import Response
 
 __all__ = [
     "AuthError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pluggy
 
@@ -24,6 +24,29 @@ if TYPE_CHECKING:
 GROUP = "cruds.auth"
 
 
+class Offer(NamedTuple):
+    """A scheme that an installed distribution declares."""
+
+    scheme: str
+    distribution: str
+    entry_point: EntryPoint
+
+    @classmethod
+    def of(cls, entry_point: EntryPoint) -> Self:
+        """The offer that an entry point makes."""
+        metadata = entry_point.dist.metadata if entry_point.dist is not None else None
+        if metadata is None or "Name" not in metadata:  # of a distribution that is half removed
+            return cls(entry_point.name, entry_point.module, entry_point)
+        return cls(entry_point.name, metadata["Name"], entry_point)
+
+    def broken(self, reason: str) -> BrokenPluginError:
+        """The error that says which plugin is broken, why, and how to be rid of it."""
+        return BrokenPluginError(
+            f'the plugin "{self.distribution}", which offers the scheme "{self.scheme}", is broken: {reason}'
+            f"; remove it with: {sys.executable} -m pip uninstall {self.distribution}"
+        )
+
+
 class Module:
     """A plugin's module, loaded at most once, with what it registered or why it failed."""
 
@@ -33,23 +56,23 @@ class Module:
         self._factories: dict[str, Factory] | None = None
         self._failure: tuple[str, BaseException | None] | None = None
 
-    def load(self, entry_point: EntryPoint, names: set[str]) -> Mapping[str, Factory]:
+    def load(self, offer: Offer, names: set[str]) -> Mapping[str, Factory]:
         """What the module registers: factories by the names of their schemes.
 
         Args:
-            entry_point: Where the module is.
+            offer: One of the schemes that it offers.
             names: The schemes that its distribution declares.
 
         Raises:
             BrokenPluginError: It cannot be imported, or broke a rule when it registered.
         """
         if self._loader == threading.get_ident():
-            raise broken(entry_point, "it asks for itself while it is loaded")
+            raise offer.broken("it asks for itself while it is loaded")
         with self._lock:
             if self._factories is None and self._failure is None:
                 self._loader = threading.get_ident()
                 try:
-                    self._factories = _load(entry_point, names)
+                    self._factories = _load(offer.entry_point, names)
                 except (KeyboardInterrupt, GeneratorExit):
                     raise
                 except BaseException as error:  # a plugin may call sys.exit(), or panic in Rust
@@ -60,7 +83,7 @@ class Module:
                     self._loader = None
         if self._failure is not None:
             reason, cause = self._failure
-            raise broken(entry_point, reason) from cause
+            raise offer.broken(reason) from cause
         return self._factories or {}
 
 
@@ -80,25 +103,18 @@ def _load(entry_point: EntryPoint, names: set[str]) -> dict[str, Factory]:
             raise PluginError(msg)
         factories[name] = factory
 
-    manager = hook_manager()
-    register_hooks(manager, entry_point.load())
-    manager.hook.cruds_register_auth(register=register)
+    hooks_of(entry_point.load()).cruds_register_auth(register=register)
     return factories
 
 
-def hook_manager() -> pluggy.PluginManager:
-    """A manager that knows our hooks, with no plugin."""
-    manager = pluggy.PluginManager("cruds")
-    manager.add_hookspecs(hookspecs)
-    return manager
-
-
-def register_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
-    """Register hook implementations, or leave none behind.
+def hooks_of(plugin: object) -> pluggy.HookRelay:
+    """The hooks with the implementations of one plugin.
 
     Raises:
         PluginError: One has the wrong name or signature, or is a wrapper.
     """
+    manager = pluggy.PluginManager("cruds")
+    manager.add_hookspecs(hookspecs)
     try:
         manager.register(plugin)
     except pluggy.PluginValidationError as error:
@@ -106,20 +122,14 @@ def register_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
         raise PluginError(msg) from error
     try:
         manager.check_pending()
-        for caller in manager.get_hookcallers(plugin) or ():
-            if any(
-                impl.plugin is plugin and (impl.wrapper or impl.hookwrapper)
-                for impl in caller.get_hookimpls()
-            ):
-                msg = f"{caller.name} is a wrapper, which no hook of CRUDs may be"
-                raise PluginError(msg)
     except pluggy.PluginValidationError as error:
-        manager.unregister(plugin)
         msg = f"a hook is misspelt: {error}"
         raise PluginError(msg) from error
-    except PluginError:
-        manager.unregister(plugin)
-        raise
+    for caller in manager.get_hookcallers(plugin) or ():
+        if any(impl.wrapper or impl.hookwrapper for impl in caller.get_hookimpls()):
+            msg = f"{caller.name} is a wrapper, which no hook of CRUDs may be"
+            raise PluginError(msg)
+    return manager.hook
 
 
 def observers_of(caller: pluggy.HookCaller) -> tuple[Callable[..., object], ...]:
@@ -136,20 +146,3 @@ def _without_argument(function: Callable[..., object]) -> Callable[..., object]:
         return function()
 
     return call
-
-
-def distribution_of(entry_point: EntryPoint) -> str:
-    """The name of the distribution that an entry point is from."""
-    metadata = entry_point.dist.metadata if entry_point.dist is not None else None
-    if metadata is None or "Name" not in metadata:  # a distribution that is half removed has none
-        return entry_point.module
-    return metadata["Name"]
-
-
-def broken(entry_point: EntryPoint, reason: str) -> BrokenPluginError:
-    """The error that says which plugin is broken, why, and how to be rid of it."""
-    name = distribution_of(entry_point)
-    return BrokenPluginError(
-        f'the plugin "{name}", which offers the scheme "{entry_point.name}", is broken: {reason}; '
-        f"remove it with: {sys.executable} -m pip uninstall {name}"
-    )

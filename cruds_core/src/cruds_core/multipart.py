@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -80,6 +81,7 @@ class _Part:
             self.size = self._reader.seek(0, os.SEEK_END) - self._start
             self._reader.seek(self._start)
         self._left = self.size
+        self._begun = False
 
     def _seekable(self) -> bool:
         seekable = getattr(self._reader, "seekable", None)
@@ -88,6 +90,9 @@ class _Part:
     def read(self, size: int) -> bytes:
         if self._left is None:
             return _bytes(self._reader.read(size))
+        if not self._begun:  # it may stand elsewhere by now: one file can be in several fields
+            self._reader.seek(self._start)
+            self._begun = True
         chunk = _bytes(self._reader.read(min(size, self._left))) if self._left else b""
         if self._left and not chunk:
             msg = f"a file became {self._left} bytes shorter while it was being sent"
@@ -96,8 +101,8 @@ class _Part:
         return chunk
 
     def rewind(self) -> None:
-        self._reader.seek(self._start)
         self._left = self.size
+        self._begun = False
 
 
 def _bytes(chunk: object) -> bytes:
@@ -153,7 +158,11 @@ def _fields(fields: Fields) -> Iterator[RequestField]:
         raise ContentError(msg)
     entries = cast("Any", items)
     for item in entries:
-        yield item if isinstance(item, RequestField) else _field(item)
+        field = item if isinstance(item, RequestField) else _field(item)
+        if any(re.search(r"[\r\n\0]", value or "") for value in field.headers.values()):
+            msg = "a header of one of files holds a line break"
+            raise ContentError(msg)
+        yield field
 
 
 def _field(pair: Any) -> RequestField:

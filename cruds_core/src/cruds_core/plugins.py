@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .auth import AuthABC
 from .event import Observers, default_observers
 from .exceptions import PluginConflictError, PluginError, UnknownSchemeError
-from .loading import GROUP, Module, broken, distribution_of, hook_manager, observers_of, register_hooks
+from .loading import GROUP, Module, Offer, hooks_of, observers_of
 from .lock import ForkSafeLock
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Plugins:
         allowed: str | None = None,
         observers: Observers | None = None,
     ) -> None:
-        self._entry_points = None if entry_points is None else list(entry_points)
+        self._offers = None if entry_points is None else [Offer.of(entry) for entry in entry_points]
         self._filter = _Filter(os.environ.get(VARIABLE) if allowed is None else allowed)
         self._loaded: dict[str, Module] = {}
         self._lock = ForkSafeLock()
@@ -80,7 +80,7 @@ class Plugins:
         _check_options(scheme, factory, options)
         auth: object = factory(**options)
         if not isinstance(auth, AuthABC):
-            raise broken(self._declared(scheme), f"it built a {type(auth).__name__}, which is not an AuthABC")
+            raise self._offer(scheme).broken(f"it built a {type(auth).__name__}, which is not an AuthABC")
         return auth
 
     def factory(self, scheme: str) -> Factory:
@@ -91,20 +91,18 @@ class Plugins:
             BrokenPluginError: The plugin that offers it failed.
             PluginConflictError: Several distributions offer it.
         """
-        entry_point = self._declared(scheme)
+        offer = self._offer(scheme)
         with self._lock:
-            module = self._loaded.setdefault(f"{distribution_of(entry_point)}: {entry_point.value}", Module())
-        names = {
-            other.name for other in self._scan() if distribution_of(other) == distribution_of(entry_point)
-        }
-        factories = module.load(entry_point, names)
+            module = self._loaded.setdefault(f"{offer.distribution}: {offer.entry_point.value}", Module())
+        names = {other.scheme for other in self._scan() if other.distribution == offer.distribution}
+        factories = module.load(offer, names)
         if scheme not in factories:
-            raise broken(entry_point, f'it declares the scheme "{scheme}" and does not register it')
+            raise offer.broken(f'it declares the scheme "{scheme}" and does not register it')
         return factories[scheme]
 
     def schemes(self) -> list[str]:
         """The names of the schemes that are installed and may be used. Imports no plugin."""
-        return sorted({entry_point.name for entry_point in self._allowed()})
+        return sorted({offer.scheme for offer in self._allowed()})
 
     def register(self, observer: object) -> None:
         """Add an observer of requests.
@@ -117,10 +115,11 @@ class Plugins:
             PluginError: It has none of the two, or one with another name or signature, or a wrapper; or it is
                 registered already.
         """
-        manager = hook_manager()
-        register_hooks(manager, observer)
-        started = observers_of(manager.hook.cruds_request_started)
-        finished = observers_of(manager.hook.cruds_request_finished)
+        hooks = hooks_of(observer)
+        started, finished = (
+            observers_of(hooks.cruds_request_started),
+            observers_of(hooks.cruds_request_finished),
+        )
         if not started and not finished:
             msg = "the observer implements neither cruds_request_started nor cruds_request_finished"
             raise PluginError(msg)
@@ -148,31 +147,31 @@ class Plugins:
         self.observers.started = tuple(tell for watcher in watchers for tell in watcher[1])
         self.observers.finished = tuple(tell for watcher in watchers for tell in watcher[2])
 
-    def _scan(self) -> list[EntryPoint]:
-        if self._entry_points is None:
-            from importlib.metadata import entry_points
+    def _scan(self) -> list[Offer]:
+        if self._offers is None:
+            from importlib.metadata import entry_points  # imported late: it costs more than all the rest
 
-            self._entry_points = list(entry_points(group=GROUP))
-        return self._entry_points
+            self._offers = [Offer.of(entry_point) for entry_point in entry_points(group=GROUP)]
+        return self._offers
 
-    def _allowed(self) -> list[EntryPoint]:
-        return [entry for entry in self._scan() if self._filter.allows(entry.name, distribution_of(entry))]
+    def _allowed(self) -> list[Offer]:
+        return [offer for offer in self._scan() if self._filter.allows(offer.scheme, offer.distribution)]
 
-    def _declared(self, scheme: str) -> EntryPoint:
-        matches = [entry_point for entry_point in self._allowed() if entry_point.name == scheme]
-        if not matches:
+    def _offer(self, scheme: str) -> Offer:
+        offers = [offer for offer in self._allowed() if offer.scheme == scheme]
+        if not offers:
             raise self._unknown(scheme)
-        if len(matches) > 1:
-            both = " and ".join(sorted(f'"{distribution_of(entry)}"' for entry in matches))
+        if len(offers) > 1:
+            all_of_them = " and ".join(sorted(f'"{offer.distribution}"' for offer in offers))
             msg = (
-                f'scheme "{scheme}" is offered by {both}; uninstall one, or block one: '
-                f"{VARIABLE}=-{distribution_of(matches[0])}"
+                f'scheme "{scheme}" is offered by {all_of_them}; uninstall one, or block one: '
+                f"{VARIABLE}=-{offers[0].distribution}"
             )
             raise PluginConflictError(msg)
-        return matches[0]
+        return offers[0]
 
     def _unknown(self, scheme: str) -> UnknownSchemeError:
-        if any(entry_point.name == scheme for entry_point in self._scan()):
+        if any(offer.scheme == scheme for offer in self._scan()):
             return UnknownSchemeError(
                 f'scheme "{scheme}" is installed but blocked by {VARIABLE}={self._filter.text!r}'
             )

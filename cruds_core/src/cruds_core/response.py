@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib3 import Retry
 from urllib3.exceptions import InvalidHeader
 
-from .content import decode, is_json, load_json
+from .decoding import decode, is_json, load_json
 
 if TYPE_CHECKING:
     from urllib3 import HTTPHeaderDict

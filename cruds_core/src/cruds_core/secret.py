@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import json
 import re
 from typing import TYPE_CHECKING, TypeAlias
@@ -158,8 +159,9 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
 
 def _as_echoed(secret: str) -> Iterator[str]:
-    """A secret as it is, and as a server may write it: in JSON or percent-encoded."""
-    yield from (secret, quote(secret, safe=""), quote_plus(secret))
+    """A secret as it is, and as a server may write it: percent-encoded, in HTML, in JSON."""
+    yield from (secret, quote(secret), quote(secret, safe=""), quote_plus(secret))
+    yield from (html.escape(secret), html.escape(secret, quote=False))
     for ensure_ascii in (True, False):
         escaped = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
         yield from (escaped, escaped.replace("/", "\\/"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import re
 from typing import TYPE_CHECKING
 
 from .exceptions import ClientError, ServerError, StatusError
@@ -55,10 +56,19 @@ def _detail(response: Response, secrets: Iterable[str]) -> str:
     said = [str(problem[member]) for member in ("title", "detail") if problem.get(member)]
     if said and said[0] == _phrase(response.status):  # RFC 9457, section 3.1.3: for "about:blank"
         del said[0]
-    text = ": ".join(said) if problem else response.content[:_SEARCHED].decode("utf-8", "replace")
+    text = ": ".join(said) if problem else _text(response)
     text = mask(text, secrets)
     text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _SHOWN]).split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def _text(response: Response) -> str:
+    named = re.search(r'charset="?([\w.:-]+)', response.headers.get("Content-Type", ""))
+    content = response.content[:_SEARCHED]
+    try:
+        return content.decode(named[1] if named else "utf-8", "replace")
+    except LookupError:
+        return content.decode("utf-8", "replace")
 
 
 def _secrets(sent: Request, request: Request) -> Iterator[str]:
