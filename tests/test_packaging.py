@@ -316,8 +316,7 @@ def installed(
     """The interpreters of new environments, by the way of installing with this pip; made two at a time."""
     folder = tmp_path_factory.mktemp("installed")
     # Pip has a folder of its own, from which any interpreter runs it, and is not in the environments.
-    target = ["--python", sys.executable, "--target", folder / "pip"]
-    run([uv, "pip", "install", *target, request.param], folder)
+    run([uv, "pip", "install", "--python", sys.executable, "--target", "pip", request.param], folder)
 
     def install(way: str) -> Path:
         python = environment(folder / way)

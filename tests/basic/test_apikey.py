@@ -1,6 +1,5 @@
 """ApiKey: where the key goes, what it replaces, and where it is never seen."""
 
-import base64
 import copy
 import logging
 import pickle
@@ -31,6 +30,7 @@ Location = Literal["header", "query", "cookie"]
 
 LOCATIONS: tuple[Location, ...] = get_args(Location)
 KEY = "k3y-0123456789abcdef"
+ODD_KEY = 'k3y 0123/4567+89%"=\\'  # it looks otherwise once it is encoded, for a URL or as JSON
 NAME = "X-Key"
 
 
@@ -41,6 +41,22 @@ def authenticated(auth: ApiKey, url: str = "https://api.example.com/x", **header
     return request
 
 
+def told(error: BaseException) -> str:
+    """Returns what an error says: its text with those of its causes, its repr and attributes."""
+    return "".join([*traceback.format_exception(error), repr(error), repr(vars(error))])
+
+
+def left(error: BaseException) -> str:
+    """Returns the local variables of the frames that an error and its causes passed, our own ones aside."""
+    locals_: list[dict[str, Any]] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+        locals_ += [frame.f_locals for frame in frames if frame.f_globals is not globals()]
+        cause = cause.__cause__ or cause.__context__
+    return repr(locals_)
+
+
 class Echo(Connection):
     """Tells whoever asks what it got; /moved keeps the query of /move; other paths are errors."""
 
@@ -48,10 +64,10 @@ class Echo(Connection):
         """Answer any request."""
         target = self.requestline.split()[1]
         query = target.partition("?")[2]
-        told = {"target": target, "query": self.query, "headers": dict(self.headers)}
+        got = {"target": target, "query": self.query, "headers": dict(self.headers)}
         match self.path:
             case "/echo":
-                return Reply(200, encode(told), {"Content-Type": "application/json"})
+                return Reply(200, encode(got), {"Content-Type": "application/json"})
             case "/move":
                 return Reply(308, headers={"Location": f"/moved?{query}"})
             case "/problem":
@@ -62,6 +78,31 @@ class Echo(Connection):
                 return Reply(400, escaped, {"Content-Type": "application/json"})
             case _:
                 return Reply(404, f"{target} {self.headers}".encode(), {"Content-Type": "text/plain"})
+
+
+class Elsewhere(Connection):
+    """Sends whoever asks to another place."""
+
+    def reply(self) -> Reply:
+        """Answer any request."""
+        return Reply(307, headers={"Location": self.headers["X-To"]})
+
+
+class Watcher:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[RequestEvent] = []
+
+    @hookimpl
+    def cruds_request_started(self, event: RequestEvent) -> None:
+        """Keep it."""
+        self.events.append(event)
+
+    @hookimpl
+    def cruds_request_finished(self, event: RequestEvent) -> None:
+        """Keep it."""
+        self.events.append(event)
 
 
 @pytest.fixture
@@ -228,13 +269,13 @@ def test_callable_is_asked_at_each_request(echo: Server, location: Location) -> 
     """A callable is asked at each attempt, and what it returns replaces what it returned before."""
     keys = iter(["one", "two", "three"])
     with Client(echo.url, ApiKey("sid", lambda: next(keys), location)) as client:
-        told = [client.read("echo") for _ in range(3)]
+        answers = [client.read("echo") for _ in range(3)]
     places: dict[str, Callable[[Any], str]] = {
-        "header": lambda told: told["headers"]["sid"],
-        "query": lambda told: told["target"],
-        "cookie": lambda told: told["headers"]["Cookie"],
+        "header": lambda got: got["headers"]["sid"],
+        "query": lambda got: got["target"],
+        "cookie": lambda got: got["headers"]["Cookie"],
     }
-    found = [places[location](one).removeprefix("/echo?").removeprefix("sid=") for one in told]
+    found = [places[location](got).removeprefix("/echo?").removeprefix("sid=") for got in answers]
     assert found == ["one", "two", "three"]
 
 
@@ -248,38 +289,10 @@ def test_mapping(echo: Server) -> None:
 def test_another_origin_gets_no_key(echo: Server, location: Location) -> None:
     """A redirect to another origin takes no key along."""
     with Server(Elsewhere) as elsewhere, Client(elsewhere.url, ApiKey("sid", KEY, location)) as client:
-        told = client.read("x", headers={"X-To": f"{echo.url}/echo?a=1"})
-    assert told["target"] == "/echo?a=1"
-    assert KEY not in str(told)
+        got = client.read("x", headers={"X-To": f"{echo.url}/echo?a=1"})
+    assert got["target"] == "/echo?a=1"
+    assert KEY not in str(got)
     assert KEY in f"{elsewhere.requests[0].target} {elsewhere.requests[0].headers}"
-
-
-class Elsewhere(Connection):
-    """Sends whoever asks to another place."""
-
-    def reply(self) -> Reply:
-        """Answer any request."""
-        return Reply(307, headers={"Location": self.headers["X-To"]})
-
-
-def told(error: BaseException) -> str:
-    """Returns what an error says: its text with those of its causes, its repr and attributes."""
-    return "".join([*traceback.format_exception(error), repr(error), repr(vars(error))])
-
-
-def left(error: BaseException) -> str:
-    """Returns the local variables of the frames that an error and its causes passed, our own ones aside."""
-    locals_: list[dict[str, Any]] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
-        locals_ += [frame.f_locals for frame in frames if frame.f_globals is not globals()]
-        cause = cause.__cause__ or cause.__context__
-    return repr(locals_)
-
-
-# Keys that look otherwise once they are encoded.
-ODD_KEY = 'k3y 0123/4567+89%"=\\'
 
 
 @pytest.mark.parametrize("path", ["x", "problem", "json", "move"])
@@ -336,23 +349,6 @@ def test_observers_see_no_key(echo: Server, location: Location) -> None:
     assert KEY not in repr(watcher.events)
 
 
-class Watcher:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[RequestEvent] = []
-
-    @hookimpl
-    def cruds_request_started(self, event: RequestEvent) -> None:
-        """Keep it."""
-        self.events.append(event)
-
-    @hookimpl
-    def cruds_request_finished(self, event: RequestEvent) -> None:
-        """Keep it."""
-        self.events.append(event)
-
-
 @pytest.mark.parametrize("location", LOCATIONS)
 def test_failed_request_tells_no_key(location: Location) -> None:
     """An error without an answer tells no key, in itself, its causes and their frames."""
@@ -398,4 +394,3 @@ def test_nothing_shows_the_key(location: Location) -> None:
         assert KEY not in repr(vars(one))
         request = authenticated(one)
         assert KEY not in f"{request!r} {request}"
-    assert base64.b64encode(KEY.encode()).decode() not in repr(vars(auth))

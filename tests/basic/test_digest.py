@@ -335,7 +335,6 @@ def test_texts(options: dict[str, Any], form: str) -> None:
 def test_threads(options: dict[str, Any]) -> None:
     """Threads that share a Client are all answered, and no count of a nonce is ever sent twice."""
     with opened(**options) as (server, client), ThreadPoolExecutor(THREADS) as threads:
-        # Without retries, and without those of the executor: every call has to do with its one challenge.
         list(threads.map(client.read, [f"x/{number}" for number in range(10 * THREADS)]))
     assert server.statuses.count(200) == 10 * THREADS
     assert repeated(server) == []

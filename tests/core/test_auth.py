@@ -166,18 +166,24 @@ def test_a_refused_token_is_renewed_once() -> None:
 def test_a_second_refusal_is_final() -> None:
     """When the new token is refused, too, the call raises: it is never sent a third time."""
     scheme = Token("one", "two", "three")
-    with Fault(reply(401)) as server, Client(server.url, scheme, retries=4, backoff_factor=0) as client:
-        with pytest.raises(ClientError, match="401") as caught:
-            client.read("x")
+    with (
+        Fault(reply(401)) as server,
+        Client(server.url, scheme, retries=4, backoff_factor=0) as client,
+        pytest.raises(ClientError, match="401") as caught,
+    ):
+        client.read("x")
     assert sent(server) == ["Bearer one", "Bearer two"]
     assert caught.value.attempts == 2
 
 
 def test_the_same_token_is_not_sent_twice() -> None:
     """When renewing gives the token that was refused, the call raises without another request."""
-    with Fault(reply(401)) as server, Client(server.url, Token("one"), retries=0) as client:
-        with pytest.raises(ClientError, match="401"):
-            client.read("x")
+    with (
+        Fault(reply(401)) as server,
+        Client(server.url, Token("one"), retries=0) as client,
+        pytest.raises(ClientError, match="401"),
+    ):
+        client.read("x")
     assert sent(server) == ["Bearer one"]
 
 
@@ -273,9 +279,12 @@ def test_a_scheme_that_authenticates_itself() -> None:
             request.headers["Signature"] = "s3cret"
 
     scheme = Signing()
-    with Fault(reply(401)) as server, Client(server.url, scheme, retries=0) as client:
-        with pytest.raises(ClientError, match="401"):
-            client.create("x y", {"a": 1}, {"q": "ü"})
+    with (
+        Fault(reply(401)) as server,
+        Client(server.url, scheme, retries=0) as client,
+        pytest.raises(ClientError, match="401"),
+    ):
+        client.create("x y", {"a": 1}, {"q": "ü"})
     (received,) = server.received
     assert received.headers["Signature"] == "s3cret"
     assert (seen[0].method, seen[0].url) == ("POST", f"{server.url}/x%20y?q=%C3%BC")
@@ -334,9 +343,12 @@ def test_a_bad_token_of_a_scheme(token: Any, message: str) -> None:
 def test_a_bad_renewed_token(token: Any, message: str) -> None:
     """What renew must not return is an AuthError without the token, and is not sent."""
     scheme = Renewing("one", renewed=token)
-    with Fault(reply(401)) as server, Client(server.url, scheme, retries=0) as client:
-        with pytest.raises(AuthError, match=message) as caught:
-            client.read("x")
+    with (
+        Fault(reply(401)) as server,
+        Client(server.url, scheme, retries=0) as client,
+        pytest.raises(AuthError, match=message) as caught,
+    ):
+        client.read("x")
     assert sent(server) == ["Bearer one"]
     assert "renew()" in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -365,7 +377,7 @@ def test_an_error_of_the_scheme_comes_through() -> None:
     """What a scheme raises reaches the caller as it is, and the next call asks again."""
 
     class Failing(Token):
-        def access_token(self) -> str:
+        def access_token(self) -> Any:
             token = super().access_token()
             if token == "none":
                 raise LookupError("no token in the vault")
@@ -408,9 +420,12 @@ def test_no_repr_shows_a_token(caplog: pytest.LogCaptureFixture) -> None:
     """Neither a scheme nor a secret nor a log of a request shows the token."""
     caplog.set_level(logging.DEBUG)
     scheme = BearerToken("s3cret")
-    with Fault(reply(400)) as server, Client(server.url, scheme, retries=0) as client:
-        with pytest.raises(ClientError) as caught:
-            client.read("x")
+    with (
+        Fault(reply(400)) as server,
+        Client(server.url, scheme, retries=0) as client,
+        pytest.raises(ClientError) as caught,
+    ):
+        client.read("x")
     shown = [repr(scheme), str(scheme), f"{scheme}", repr(client), repr(vars(scheme)), str(caught.value)]
     assert "s3cret" not in " ".join([*shown, caplog.text])
     assert caplog.text

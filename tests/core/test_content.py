@@ -13,7 +13,6 @@ from servers.fault import Fault, reply
 
 from cruds_core import Client, ClientError, ContentError
 
-LOGGER = "cruds_core.decoding"
 DIGITS = 5000  # more than sys.get_int_max_str_digits() allows
 
 
@@ -169,7 +168,8 @@ def test_broken_json_is_bytes_and_a_warning(content: bytes, caplog: pytest.LogCa
     assert sys.get_int_max_str_digits() < DIGITS
     assert read(content) == content
     (record,) = caplog.records
-    assert (record.name, record.levelno) == (LOGGER, logging.WARNING)
+    assert record.levelno == logging.WARNING
+    assert record.name.startswith("cruds_core.")
     assert "hunter2" not in record.getMessage()
     assert record.exc_info is None
 

@@ -91,28 +91,30 @@ def test_only_a_timeout_is_a_timeout_error() -> None:
 
 def test_code_for_1x_catches_a_status() -> None:
     """Code that catches urllib3's HTTPError meets an error status."""
-    with Fault(reply(404)) as server, Client(server.url, retries=0) as client:
-        with pytest.raises(urllib3.exceptions.HTTPError, match="404"):
-            client.read("x")
+    with (
+        Fault(reply(404)) as server,
+        Client(server.url, retries=0) as client,
+        pytest.raises(urllib3.exceptions.HTTPError, match="404"),
+    ):
+        client.read("x")
 
 
 def test_code_for_1x_catches_a_failure() -> None:
     """Code that catches urllib3's HTTPError meets a connection that was refused."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with Client(f"127.0.0.1:{port}", retries=0) as client:
-        with pytest.raises(urllib3.exceptions.HTTPError, match="no connection") as caught:
-            client.read("x")
+    with (
+        Client(f"127.0.0.1:{port}", retries=0) as client,
+        pytest.raises(urllib3.exceptions.HTTPError, match="no connection") as caught,
+    ):
+        client.read("x")
     assert type(caught.value) is ConnectError
 
 
 def copies(error: Exception) -> list[Any]:
     """Returns the error as other processes and copies have it."""
-    pickled = [
-        pickle.loads(pickle.dumps(error, protocol))
-        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)  # noqa: S301 - our own
-    ]
-    return [*pickled, copy.copy(error), copy.deepcopy(error)]
+    pickles = [pickle.dumps(error, protocol) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)]
+    return [*map(pickle.loads, pickles), copy.copy(error), copy.deepcopy(error)]
 
 
 @pytest.mark.parametrize("cls", OTHERS)
@@ -147,9 +149,12 @@ def test_a_status_error_travels(status: int) -> None:
         Location="https://[",
         X_Id="9",
     )
-    with Fault(answer) as server, Client(server.url, "s3cret-token", retries=0) as client:
-        with pytest.raises(StatusError) as caught:
-            client.read("x?page=2")
+    with (
+        Fault(answer) as server,
+        Client(server.url, "s3cret-token", retries=0) as client,
+        pytest.raises(StatusError) as caught,
+    ):
+        client.read("x?page=2")
     error = caught.value
     for other in [*copies(error), *(copies(error) if error.data else [])]:
         assert type(other) is type(error)
@@ -167,9 +172,12 @@ def test_a_status_error_travels(status: int) -> None:
 
 def test_a_raised_request_error_travels() -> None:
     """An error that was raised, with its cause and its traceback, can be pickled too."""
-    with Fault(End.CLOSE) as server, Client(server.url, retries=1, backoff_factor=0) as client:
-        with pytest.raises(RequestError) as caught:
-            client.read("x?page=2")
+    with (
+        Fault(End.CLOSE) as server,
+        Client(server.url, retries=1, backoff_factor=0) as client,
+        pytest.raises(RequestError) as caught,
+    ):
+        client.read("x?page=2")
     error = caught.value
     assert isinstance(error.__cause__, urllib3.exceptions.HTTPError)
     other = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own

@@ -83,7 +83,7 @@ def test_files_are_written_like_bytes(fields: Any) -> None:
 
 def listed(fields: Any) -> list[Any]:
     """Returns the pairs of a mapping, or the pairs."""
-    return list(fields.items()) if isinstance(fields, dict) else list(fields)
+    return list(fields.items() if hasattr(fields, "items") else fields)
 
 
 def test_an_open_file_is_sent_under_its_own_name(tmp_path: Path) -> None:

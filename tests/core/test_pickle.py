@@ -115,9 +115,13 @@ LIMITS: dict[str, tuple[dict[str, Any], Script, type[Exception]]] = {
 @pytest.mark.parametrize(("options", "script", "error"), LIMITS.values(), ids=LIMITS)
 def test_limits_travel(options: dict[str, Any], script: Script, error: type[Exception]) -> None:
     """The limits that a Client was made with hold in its pickle, too."""
-    with Fault(script) as server, Client(server.url, retries=0, **options) as client:
-        with pickle.loads(pickle.dumps(client)) as other, pytest.raises(error):  # noqa: S301 - our own
-            other.read("x")
+    with (
+        Fault(script) as server,
+        Client(server.url, retries=0, **options) as client,
+        pickle.loads(pickle.dumps(client)) as other,  # noqa: S301 - our own
+        pytest.raises(error),
+    ):
+        other.read("x")
 
 
 def test_authorities_travel(tls: Certificates) -> None:

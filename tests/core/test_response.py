@@ -15,7 +15,7 @@ from cruds_core import Client, Response
 
 def answered(answer: bytes, uri: str = "x", **options: Any) -> Response:
     """Returns the Response of a server that gives this answer."""
-    arguments = {"retries": 0, "raise_status": False} | options
+    arguments: dict[str, Any] = {"retries": 0, "raise_status": False, **options}
     with Fault(answer) as server, Client(server.url, **arguments) as client:
         return client.request("GET", uri)
 

@@ -20,9 +20,10 @@ SECRET = 's3cr"et &ü/\\<x'
 def refused(answer: bytes, auth: Any = None, **options: Any) -> StatusError:
     """Returns the error that a read raises when the server gives this answer."""
     headers = options.pop("headers", None)
+    options.setdefault("retries", 0)
     with (
         Fault(answer) as server,
-        Client(server.url, auth, **({"retries": 0} | options)) as client,
+        Client(server.url, auth, **options) as client,
         pytest.raises(StatusError) as caught,
     ):
         client.read("things/7?page=2", headers=headers)
@@ -198,6 +199,15 @@ def test_a_password_is_masked_as_others_write_it(written: str) -> None:
     """A password is masked where the server wrote it as JSON, URLs or HTML write its characters."""
     answer = reply(400, f"[{written}]".encode(), Content_Type="text/plain")
     assert detail(refused(answer, ("ada", SECRET))) == "[***]"
+
+
+@pytest.mark.parametrize(
+    "charset", ["no-such-charset", "undefined", "idna", "punycode", "hex", "unicode_escape", "utf-16", ""]
+)
+def test_a_charset_that_cannot_be_used(charset: str) -> None:
+    """Whatever charset the server names, the error is a StatusError with a message."""
+    error = refused(reply(400, b"[\\x]\xff", Content_Type=f"text/plain; charset={charset}"))
+    assert "400 Bad Request: " in str(error)
 
 
 def test_a_password_is_masked_in_another_charset() -> None:

@@ -360,10 +360,10 @@ def test_params_are_added_to_the_query_of_the_uri(uri: str, query: str) -> None:
     assert BaseURL(BASE).join(uri, {"a": "ü"}) == f"{BASE}things{query}"
 
 
-@pytest.mark.parametrize(
-    "params",
-    ["a=1", b"b=1", 5, 0, "", [1], ["ab"], [("a", 1, 2)], {"a": {"b": 1}}, {"a": [{}]}],
-)
+BAD_PARAMS: list[Any] = ["a=1", b"b=1", 5, 0, "", [1], ["ab"], [("a", 1, 2)], {"a": {"b": 1}}, {"a": [{}]}]
+
+
+@pytest.mark.parametrize("params", BAD_PARAMS)
 def test_bad_params(params: Any) -> None:
     """Params that have no form in a query are a TypeError that names them."""
     with pytest.raises(TypeError, match="params"):

@@ -19,6 +19,7 @@ class FinalResponse(http.client.HTTPResponse):
     """The final answer to a request, whose head is whole."""
 
     fp: Any
+    _method: str
 
     def begin(self) -> None:
         """Read the head.
@@ -42,6 +43,9 @@ class FinalResponse(http.client.HTTPResponse):
             # RFC 9110, section 15.2: "A client MUST be able to parse one or more 1xx responses received
             # prior to a final response". The standard library does so for 100 alone.
             if not 100 <= self.status < 200 or self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                # RFC 9112, section 6.3: such an answer ends with its head, whatever the head says.
+                if self.status in (204, 304) or self._method == "HEAD":
+                    self.chunked = False
                 return
             self.headers = self.msg = None  # type: ignore[assignment] # so that it begins anew
         msg = "too many interim answers"

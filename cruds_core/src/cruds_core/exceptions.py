@@ -30,11 +30,12 @@ header that was sent.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import urllib3.exceptions
 
-from .response import Response
+if TYPE_CHECKING:
+    from .response import Response
 
 __all__ = [
     "AuthError",

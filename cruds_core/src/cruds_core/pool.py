@@ -54,7 +54,7 @@ class Pool:
         Raises:
             urllib3.exceptions.HTTPError: There was no answer.
         """
-        _sending.active = True
+        before, _sending.active = _sending.active, True
         try:
             return self.manager.urlopen(
                 request.method,
@@ -67,7 +67,7 @@ class Pool:
                 preload_content=False,
             )
         finally:
-            _sending.active = False
+            _sending.active = before
 
     def close(self) -> None:
         """Close the connections that are idle. The next request opens a new one."""

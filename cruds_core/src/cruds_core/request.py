@@ -18,6 +18,11 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
+# Fields whose values may be shown whoever set them: a credential can have any name.
+_HARMLESS = re.compile(
+    r"accept(-.*)?|content-.*|user-agent|range|if-.*|prefer|host|location|date|etag", re.IGNORECASE
+)
+
 # The content codings that urllib3 can undo here.
 _ACCEPT_ENCODING = make_headers(accept_encoding=True)
 
@@ -46,7 +51,7 @@ class Headers(HTTPHeaderDict):
     """The HTTPHeaderDict of urllib3, whose repr shows no credentials."""
 
     def __repr__(self) -> str:
-        shown = {name: MASK if is_credential(name) else self[name] for name in self}
+        shown = {name: self[name] if _HARMLESS.fullmatch(name) else MASK for name in self}
         return f"{type(self).__name__}({shown})"
 
     def __copy__(self) -> Self:

@@ -27,7 +27,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 # Fields whose values are credentials by their meaning, whoever set them.
-_CREDENTIAL_NAME = re.compile(r"auth|cookie|token|secret|password|api-?key", re.IGNORECASE)
+_CREDENTIAL_NAME = re.compile(
+    r"auth|cookie|token|secret|password|signature|session|credential|(?<!idempotency-)key", re.IGNORECASE
+)
 
 
 class SecretText(str):

@@ -67,7 +67,7 @@ def _text(response: Response) -> str:
     content = response.content[:_SEARCHED]
     try:
         return content.decode(named[1] if named else "utf-8", "replace")
-    except LookupError:
+    except (LookupError, UnicodeError):  # the server may name anything
         return content.decode("utf-8", "replace")
 
 
