@@ -376,12 +376,12 @@ def test_repr() -> None:
 
 
 def test_headers_show_all_values() -> None:
-    """The repr of request_headers shows every value of a name that is no credential."""
+    """The repr of request_headers shows every value of a name that is known to carry no credential."""
     with Client("api.example.com") as client:
-        client.request_headers.add("X-Tag", "blue")
-        client.request_headers.add("X-Tag", "green")
-        assert "blue" in repr(client.request_headers)
-        assert "green" in repr(client.request_headers)
+        client.request_headers.add("Accept-Language", "de")
+        client.request_headers.add("Accept-Language", "fr")
+        assert "de" in repr(client.request_headers)
+        assert "fr" in repr(client.request_headers)
 
 
 @pytest.mark.parametrize(
