@@ -16,6 +16,7 @@ help: ## Say what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/'
 
 demo: $(UV) ## Run the client against an API that it starts on this machine
+	@test -d $(VENV) || echo "Setting up $(VENV) ..."
 	@$(SYNC)
 	@$(VENV)/bin/cruds demo
 
@@ -25,10 +26,12 @@ test: $(UV) ## Run the tests (ARGS="-k digest" chooses among them)
 
 lint: $(UV) ## Check style and types
 	@$(SYNC) --group lint
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
-	@$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+	@failed=0; \
+	$(VENV)/bin/ruff check . || failed=1; \
+	$(VENV)/bin/ruff format --check . || failed=1; \
+	$(VENV)/bin/mypy || failed=1; \
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python || failed=1; \
+	exit $$failed
 
 clean: ## Remove what the commands above made
 	rm -rf .venv* .uv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -44,7 +44,7 @@ class Story:
             raise AssertionError(msg)
 
     def _line(self, done: str, result: str, style: str) -> None:
-        self._console.print(Text.assemble(f"  {done:<34} ", (result, style)), soft_wrap=True)
+        self._console.print(Text.assemble(f"  {done:<40} ", (result, style)), soft_wrap=True)
 
 
 def tour(console: Console | None = None) -> None:
@@ -62,42 +62,47 @@ def tour(console: Console | None = None) -> None:
             _refusals(story, client)
         story.title("The same API with a bearer token, and with nothing")
         with Client(api.url, auth=api.token) as client:
-            story.step('read("books") with the token', client.read("books"))
-        with Client(api.url) as client, story.refused('read("books") without', 401):
+            story.step('read("books")', client.read("books"))
+        with Client(api.url) as client, story.refused('read("books") without credentials', 401):
             client.read("books")
-        story.title(f"{len(api.requests)} requests over {api.connections} connections. That is all.")
+        story.title(
+            f"{len(api.requests)} requests over {api.connections} connections. The code: cruds/demo/tour.py"
+        )
 
 
 def _crud(story: Story, client: Client) -> None:
-    story.step("create a book", client.create("books", {"name": "Dune", "year": 1956}))
-    story.step("create another", client.create("books", {"name": "Emma", "year": 1815}))
-    story.step("list them", client.read("books"))
-    story.step("list those of 1815", client.read("books", params={"year": 1815}))
-    story.step("read one", client.read("books/1"))
-    story.step("patch its year", client.update("books/1", {"year": 1965}))
-    story.step("replace it", client.update("books/1", {"name": "Dune", "pages": 412}, replace=True))
-    story.step("delete the other", client.delete("books/2"))
+    story.step('create("books", {...})', client.create("books", {"name": "Dune", "year": 1956}))
+    story.step('create("books", {...})', client.create("books", {"name": "Emma", "year": 1815}))
+    story.step('read("books")', client.read("books"))
+    story.step('read("books", params={"year": 1815})', client.read("books", params={"year": 1815}))
+    story.step('read("books/1")', client.read("books/1"))
+    story.step('update("books/1", {"year": 1965})', client.update("books/1", {"year": 1965}))
+    replacement = {"name": "Dune", "pages": 412}
+    story.step('update("books/1", {...}, replace=True)', client.update("books/1", replacement, replace=True))
+    story.step('delete("books/2")', client.delete("books/2"))
 
 
 def _files(story: Story, client: Client, folder: str) -> None:
     story.title("Files: uploaded as a form, streamed, and downloaded whole or not at all")
     cover = io.BytesIO(b"\x89PNG" + bytes(1 << 20))
     answer = client.create("books/1/files", None, files={"note": "front", "cover": ("cover.png", cover)})
-    story.step("upload a cover of 1 MiB", answer["files"][0])
+    story.step('create("books/1/files", files=...)', answer["files"][0])
     path = client.download("books/1/files/cover.png", folder)
-    story.step("download it", f"{path.name}, {path.stat().st_size} bytes")
+    story.step('download("books/1/files/cover.png")', f"{path.name}, {path.stat().st_size} bytes")
 
 
 def _refusals(story: Story, client: Client) -> None:
     story.title("What a caller sees when the answer is no")
-    with story.refused("read what is not there", 404):
+    with story.refused('read("books/99")', 404):
         client.read("books/99")
-    with story.refused("create a name that is taken", 409):
+    with story.refused('create("books", {"name": "Dune"})', 409):
         client.create("books", {"name": "Dune"})
-    with story.refused("create without a name", 422):
+    with story.refused('create("books", {"title": "Dune"})', 422):
         client.create("books", {"title": "Dune"})
     start = monotonic()
     answer = client.read("flaky", params={"key": "demo", "times": 1, "status": 503, "retry_after": 1})
-    story.step("a 503 with Retry-After: 1", f"{answer}, {monotonic() - start:.1f} s later, by itself")
-    with story.refused("one with Retry-After: 3600", 503):
+    story.step(
+        'read("flaky"): 503, Retry-After: 1', f"{answer}, {monotonic() - start:.1f} s later, by itself"
+    )
+    with story.refused('read("flaky"): Retry-After: 3600', 503):
         client.read("flaky", params={"key": "later", "times": 9, "status": 503, "retry_after": 3600})

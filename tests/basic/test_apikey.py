@@ -20,6 +20,7 @@ from cruds_core import (
     Client,
     ClientError,
     Plugins,
+    RedirectError,
     Request,
     RequestEvent,
     RequestTimeoutError,
@@ -58,17 +59,17 @@ def left(error: BaseException) -> str:
 
 
 class Echo(Connection):
-    """Tells whoever asks what it got; /moved keeps the query of /move; other paths are errors."""
+    """Tells whoever asks what it got; /move leads on with the query turned round; other paths are errors."""
 
     def reply(self) -> Reply:
         """Answer any request."""
         target = self.requestline.split()[1]
-        query = target.partition("?")[2]
         got = {"target": target, "query": self.query, "headers": dict(self.headers)}
         match self.path:
             case "/echo":
                 return Reply(200, encode(got), {"Content-Type": "application/json"})
             case "/move":
+                query = "&".join(reversed(target.partition("?")[2].split("&")))
                 return Reply(308, headers={"Location": f"/moved?{query}"})
             case "/problem":
                 details = {"detail": f"{target} {self.headers}"}
@@ -293,6 +294,15 @@ def test_another_origin_gets_no_key(echo: Server, location: Location) -> None:
     assert got["target"] == "/echo?a=1"
     assert KEY not in str(got)
     assert KEY in f"{elsewhere.requests[0].target} {elsewhere.requests[0].headers}"
+
+
+def test_a_location_takes_no_key_to_another_origin(echo: Server) -> None:
+    """A redirect elsewhere whose Location repeats the key is not followed."""
+    with Server(Elsewhere) as elsewhere, Client(elsewhere.url, ApiKey("sid", KEY, "query")) as client:
+        with pytest.raises(RedirectError, match="takes the credentials to another origin") as caught:
+            client.read("x", headers={"X-To": f"{echo.url}/echo?sid={KEY}"})
+        assert KEY not in str(caught.value)
+    assert echo.requests == []
 
 
 @pytest.mark.parametrize("path", ["x", "problem", "json", "move"])

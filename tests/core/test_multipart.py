@@ -24,6 +24,7 @@ from cruds_core import Client, ContentError
 from cruds_core.multipart import Stream, encode_form
 
 MIB = 1 << 20
+SIZE = MIB + 5  # bytes of a file that are read in several pieces, the last one not full
 GROWTH = 20 * MIB  # bytes of memory that sending a large file may take
 
 
@@ -136,7 +137,7 @@ BAD_FIELDS: dict[str, Any] = {
 @pytest.mark.parametrize("fields", BAD_FIELDS.values(), ids=BAD_FIELDS)
 def test_bad_fields(fields: Any) -> None:
     """A field of another form is a ContentError, and nothing is sent."""
-    with Fault(reply(200)) as server, Client(server.url, retries=0) as client:
+    with Fault(reply(200)) as server, Client(server.url, retries=0, timeout=10) as client:
         with pytest.raises(ContentError, match="file"):
             client.create("x", None, files=fields)
         assert server.received == []
@@ -290,9 +291,9 @@ class Changing(io.FileIO):
 
 @pytest.fixture
 def changing(tmp_path: Path) -> Iterator[Changing]:
-    """An open file of 1 MiB."""
+    """An open file."""
     path = tmp_path / "changing.bin"
-    path.write_bytes(b"x" * MIB)
+    path.write_bytes(b"x" * SIZE)
     with Changing(path, "rb+") as file:
         yield file
 
@@ -316,7 +317,7 @@ def test_a_file_that_grows(changing: Changing) -> None:
         client.create("y", {"a": 1})
     form, _ = server.received
     boundary = boundary_of(form.headers["Content-Type"])
-    assert form.content == encode_multipart_formdata({"a": ("a.bin", b"x" * MIB)}, boundary)[0]
+    assert form.content == encode_multipart_formdata({"a": ("a.bin", b"x" * SIZE)}, boundary)[0]
 
 
 class Strings:
@@ -329,7 +330,7 @@ class Strings:
 
 def test_a_reader_of_text_is_refused() -> None:
     """A reader that returns no bytes is a ContentError, and is not sent as something else."""
-    with Fault(reply(200)) as server, Client(server.url, retries=0) as client:
+    with Fault(reply(200)) as server, Client(server.url, retries=0, timeout=10) as client:
         with pytest.raises(ContentError, match="must return bytes"):
             client.create("x", None, files={"a": ("a.txt", Strings())})
         assert [received.target for received in server.received] == []

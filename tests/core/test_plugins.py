@@ -359,7 +359,7 @@ def test_an_unknown_scheme_says_what_is_here(site: Site) -> None:
     message = str(caught.value)
     assert '"kerberos"' in message
     assert f'{sys.executable} has "alpha", "one"' in message
-    assert message.endswith(f"{sys.executable} -m pip install DISTRIBUTION")
+    assert message.endswith(f"{sys.executable} -m pip install ...")
     assert SECRET not in message
     assert site.log() == {}
 
@@ -957,7 +957,7 @@ def test_the_umbrella_reaches_every_plugin(site: Site) -> None:
     assert ours == ["cruds_auth_basic.digest", "Digest"]
     assert alpha == ["alpha_plugin", "Alpha"]
     assert kerberos[0] == "ImportError"
-    assert "pip install DISTRIBUTION" in kerberos[1]
+    assert "-m pip install ..." in kerberos[1]
     assert broken[0] == "BrokenPluginError"
     assert small[0] == "ImportError"
     assert "pip install" not in small[1]

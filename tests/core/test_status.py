@@ -262,8 +262,9 @@ def test_hint_after_a_redirect_to_another_origin(status: int) -> None:
 
 def test_no_hint_without_a_redirect() -> None:
     """A refusal at the host itself says nothing of redirects."""
-    assert "redirect" not in str(refused(reply(401, b""), "s3cret"))
+    assert "redirect led" not in str(refused(reply(401, b""), "s3cret"))
     with Fault(reply(302, b"", Location="/y"), reply(401, b"")) as server:
         with Client(server.url, "s3cret", retries=0) as client, pytest.raises(ClientError) as caught:
             client.read("x")
-        assert "redirect" not in str(caught.value)
+        assert "redirect led" not in str(caught.value)
+        assert f"GET {server.url}/y (redirected from GET {server.url}/x): 401" in str(caught.value)

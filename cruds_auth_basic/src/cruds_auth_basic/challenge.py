@@ -45,9 +45,7 @@ def parse_challenges(text: str) -> list[Challenge]:
             position = parameter.end()
         elif scheme := _SCHEME.match(text, position):
             challenges.append(Challenge(scheme[1].lower(), {}))
-            position = scheme.end()
-            if not _PARAMETER.match(text, position):
-                position = _end(_TOKEN68, text, position)
+            position = _end(_TOKEN68, text, scheme.end())
         else:
             break
         position = _end(_SEPARATOR, text, position)

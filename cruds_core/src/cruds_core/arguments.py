@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import urllib3
 
+from .retry import RetryPolicy
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -41,6 +43,18 @@ def timeout(value: object) -> urllib3.Timeout:
         return value
     limit = None if value is None else seconds("timeout", value, zero=False)
     return urllib3.Timeout(connect=limit, read=limit)
+
+
+def retry_policy(
+    retries: object, backoff_factor: object, retry_status_codes: Iterable[object], *, unsafe: bool
+) -> RetryPolicy:
+    """When and how often requests are repeated."""
+    return RetryPolicy(
+        0 if retries is None or retries is False else whole("retries", retries),
+        backoff_factor=seconds("backoff_factor", backoff_factor, zero=True),
+        status_forcelist=statuses("retry_status_codes", retry_status_codes),
+        allowed_methods=None if unsafe else RetryPolicy.DEFAULT_ALLOWED_METHODS,
+    )
 
 
 def statuses(name: str, values: Iterable[object]) -> frozenset[int]:

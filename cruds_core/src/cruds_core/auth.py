@@ -149,6 +149,8 @@ def _token_fault(token: str) -> str | None:
         return "is empty; leave auth out for requests without credentials"
     if not token.isascii():
         return "holds a character that is not ASCII (RFC 6750, section 2.1)"
+    if token.lower().startswith("bearer "):
+        return 'begins with the word "Bearer", which is added to it'
     return fault_of(token)
 
 

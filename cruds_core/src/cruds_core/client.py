@@ -15,7 +15,6 @@ from .event import default_observers
 from .exceptions import StatusError
 from .pool import Pool
 from .request import Headers, Request
-from .retry import RetryPolicy
 from .scheme import registry, scheme_for
 from .transport import Transport
 from .url import BaseURL
@@ -66,7 +65,6 @@ class Client:
         plugins: The registry to take schemes from and observers in; the program's own unless given.
 
     Attributes:
-        status_ignore: Statuses that do not raise, to add to.
         raise_status: As given.
         serialize: As given.
 
@@ -75,6 +73,17 @@ class Client:
         ValueError: An argument has a value that cannot work.
         PluginError: The scheme that ``auth`` names cannot be used.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_base",
+        "_owns_scheme",
+        "_request_headers",
+        "_status_ignore",
+        "_transport",
+        "raise_status",
+        "serialize",
+    )
 
     def __init__(
         self,
@@ -96,16 +105,11 @@ class Client:
         self._base = BaseURL(host)
         self.raise_status = raise_status
         self.serialize = serialize
-        self.status_ignore: set[int] = set()
+        self._status_ignore: set[int] = set()
         self._request_headers = Headers()
         verify = arguments.verification(verify_ssl)
         pool = Pool(arguments.manager(manager), arguments.timeout(timeout), verify=verify)
-        policy = RetryPolicy(
-            0 if retries is None or retries is False else arguments.whole("retries", retries),
-            backoff_factor=arguments.seconds("backoff_factor", backoff_factor, zero=True),
-            status_forcelist=arguments.statuses("retry_status_codes", retry_status_codes),
-            allowed_methods=None if retry_unsafe else RetryPolicy.DEFAULT_ALLOWED_METHODS,
-        )
+        policy = arguments.retry_policy(retries, backoff_factor, retry_status_codes, unsafe=retry_unsafe)
         scheme = scheme_for(auth, plugins)
         self._owns_scheme = scheme is not auth
         self._transport = Transport(
@@ -133,6 +137,15 @@ class Client:
     def request_headers(self, headers: Mapping[str, str]) -> None:
         self._request_headers = Headers()
         self._request_headers.override(headers)
+
+    @property
+    def status_ignore(self) -> set[int]:
+        """Statuses that do not raise, to add to."""
+        return self._status_ignore
+
+    @status_ignore.setter
+    def status_ignore(self, statuses: Iterable[int]) -> None:
+        self._status_ignore = set(arguments.statuses("status_ignore", statuses))
 
     @property
     def auth(self) -> AuthABC | None:
@@ -252,12 +265,12 @@ class Client:
         """Send a request of any method, and return the whole answer: status, headers and data.
 
         Args:
-            method: The method, for example ``"HEAD"`` or ``"OPTIONS"``.
-            uri: Where, below ``host``.
-            data: As in `create`.
-            params: As in `create`.
-            files: As in `create`.
-            headers: As in `create`.
+            method: The method, for example ``"HEAD"``.
+            uri: As in `create`, like all that follow.
+            data: The content.
+            params: Query parameters.
+            files: Fields of a form.
+            headers: Headers for this call.
 
         Returns:
             The answer, whose status is no error or one that does not raise.

@@ -72,7 +72,7 @@ def dump_json(data: object) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         # The message of UnicodeEncodeError quotes the text: it says too much.
         reason = "it holds a lone surrogate" if isinstance(error, UnicodeEncodeError) else str(error)
-        msg = f"data cannot be written as JSON: {reason}; send str, bytes or a file with serialize=False"
+        msg = f"data cannot be written as JSON: {reason}; convert it to what JSON has, or send bytes"
     raise ContentError(msg)
 
 

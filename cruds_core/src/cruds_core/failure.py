@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 
 
 def translate(
-    error: Exception, request: Request, *, attempts: int, timeout: Timeout, in_content: bool
+    error: Exception, request: Request, call: str, *, attempts: int, timeout: Timeout, in_content: bool
 ) -> exceptions.RequestError:
     """The error to raise from what urllib3 raised.
 
     Args:
         error: What urllib3 raised. It should become the ``__cause__``.
         request: The request as it was before it was authenticated.
+        call: What it is called in the message.
         attempts: How many times it was tried.
         timeout: What the connection waits for, in seconds.
         in_content: Whether the head of an answer had arrived.
     """
     cls, fact = _classify(error, request, timeout, in_content=in_content)
     times = "" if attempts == 1 else f" ({attempts} attempts)"
-    message = f"{request}: {fact}{times}"
+    message = f"{call}: {fact}{times}"
     return cls(message, method=request.method, url=request.shown_url, attempts=attempts)
 
 
@@ -109,7 +110,10 @@ def _tls_fact(error: Exception) -> str:
             )
         if isinstance(cause, (str, ValueError)):  # assert_fingerprint and assert_hostname of urllib3
             return f"the certificate of the server is not trusted: {cause}"
-    return f"no secure connection: {_reason(error)}; does this port speak TLS?"
+    reason = _reason(error)
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return "the server does not speak TLS at this port; if it speaks http, write http:// before host"
+    return f"no secure connection: {reason}"
 
 
 def is_final(error: Exception) -> bool:

@@ -124,14 +124,14 @@ def encode_form(fields: Fields) -> tuple[bytes | Stream, str]:
     boundary = choose_boundary()
     parts: list[bytes | Reader] = []
     text = bytearray()
-    for field in _fields(fields):
+    for name, field in _fields(fields):
         text += f"--{boundary}\r\n".encode() + utf8("files", field.render_headers())
         data: object = field.data
         if hasattr(data, "read"):
             parts += [bytes(text), cast("Reader", data)]
             text.clear()
         else:
-            text += _field_bytes(data)
+            text += _field_bytes(name, data)
         text += b"\r\n"
     text += f"--{boundary}--\r\n".encode()
     content_type = f"multipart/form-data; boundary={boundary}"
@@ -151,21 +151,21 @@ def utf8(name: str, text: str) -> bytes:
     raise ContentError(msg)
 
 
-def _fields(fields: Fields) -> Iterator[RequestField]:
+def _fields(fields: Fields) -> Iterator[tuple[str, RequestField]]:
     items: object = cast("Any", fields).items() if isinstance(fields, Mapping) else fields
-    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+    if isinstance(items, (str, bytes)) or hasattr(items, "read") or not isinstance(items, Iterable):
         msg = f"files must be a mapping or (name, value) pairs (got {type(items).__name__})"
         raise ContentError(msg)
     entries = cast("Any", items)
     for item in entries:
-        field = item if isinstance(item, RequestField) else _field(item)
+        name, field = ("RequestField", item) if isinstance(item, RequestField) else _field(item)
         if any(re.search(r"[\r\n\0]", value or "") for value in field.headers.values()):
             msg = "a header of one of files holds a line break"
             raise ContentError(msg)
-        yield field
+        yield name, field
 
 
-def _field(pair: Any) -> RequestField:
+def _field(pair: Any) -> tuple[str, RequestField]:
     if not _is_tuple(pair, 2) or not isinstance(pair[0], str):
         msg = f"files must be a mapping or (name, value) pairs, by names that are str (got {_kind(pair)})"
         raise ContentError(msg)
@@ -176,7 +176,7 @@ def _field(pair: Any) -> RequestField:
     if _is_tuple(value) and not (_is_tuple(value, 2, 3) and isinstance(value[0], (str, type(None)))):
         msg = f'files["{name}"] must be data, (filename, data) or (filename, data, type) (got {_kind(value)})'
         raise ContentError(msg)
-    return RequestField.from_tuples(name, value)
+    return name, RequestField.from_tuples(name, value)
 
 
 def _is_tuple(value: object, *lengths: int) -> bool:
@@ -189,10 +189,10 @@ def _kind(value: Any) -> str:
     return type(value).__name__
 
 
-def _field_bytes(data: object) -> bytes:
+def _field_bytes(name: str, data: object) -> bytes:
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(cast("bytes", data))
     if isinstance(data, (str, int)) and not isinstance(data, bool):
         return utf8("files", str(data))
-    msg = f"the data of each of files must be str, bytes or a binary file (got {type(data).__name__})"
+    msg = f'files["{name}"] must be str, bytes, int or a binary file (got {type(data).__name__})'
     raise ContentError(msg)

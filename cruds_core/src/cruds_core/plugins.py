@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 import re
@@ -97,7 +98,10 @@ class Plugins:
         names = {other.scheme for other in self._scan() if other.distribution == offer.distribution}
         factories = module.load(offer, names)
         if scheme not in factories:
-            raise offer.broken(f'it declares the scheme "{scheme}" and does not register it')
+            raise offer.broken(
+                "it does not register it: its module needs a hookimpl of cruds_register_auth(register)"
+                f' that calls register("{scheme}", ...)'
+            )
         return factories[scheme]
 
     def schemes(self) -> list[str]:
@@ -175,12 +179,16 @@ class Plugins:
             return UnknownSchemeError(
                 f'scheme "{scheme}" is installed but blocked by {VARIABLE}={self._filter.text!r}'
             )
-        here = ", ".join(f'"{name}"' for name in self.schemes()) or "no schemes"
-        distribution = _OURS.get(scheme, "DISTRIBUTION")
-        return UnknownSchemeError(
-            f'scheme "{scheme}" is not installed; {sys.executable} has {here}; '
-            f"install it with: {sys.executable} -m pip install {distribution}"
-        )
+        here = self.schemes()
+        installed = ", ".join(f'"{name}"' for name in here) or "no schemes"
+        message = f'scheme "{scheme}" is not installed; {sys.executable} has {installed}'
+        if alike := difflib.get_close_matches(scheme.lower(), here, n=1):
+            message += f'; did you mean "{alike[0]}"?'
+        if distribution := _OURS.get(scheme.lower()):
+            message += f"; install it with: {sys.executable} -m pip install {distribution}"
+        elif not alike:
+            message += f"; install the distribution that offers it with: {sys.executable} -m pip install ..."
+        return UnknownSchemeError(message)
 
 
 def _check_options(scheme: str, factory: Factory, options: Mapping[str, object]) -> None:

@@ -110,8 +110,8 @@ class Headers(HTTPHeaderDict):
                 msg = f"{name!r} is not the name of a header (RFC 9110, section 5.1)"
                 raise ValueError(msg)
             # No value is a local variable here: it would stand in a traceback.
-            if not all(isinstance(value, str) for value in self.getlist(name)):
-                msg = f'header "{name}" must be a str'
+            if kinds := [type(value).__name__ for value in self.getlist(name) if not isinstance(value, str)]:
+                msg = f'header "{name}" must be a str (got {kinds[0]})'
                 raise TypeError(msg)
             if not all(_FIELD_VALUE.fullmatch(value) for value in self.getlist(name)):
                 msg = f'header "{name}" holds a line break or another character that cannot be sent'

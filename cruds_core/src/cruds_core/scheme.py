@@ -36,7 +36,7 @@ def scheme_for(auth: object, plugins: Plugins | None) -> AuthABC | None:
         kind = type(cast("Any", auth)).__name__
         msg = (
             "auth must be None, a str (bearer token), a pair (username, password), an AuthABC or a mapping "
-            f'like {{"scheme": "oauth2", ...}} (got {kind})'
+            f'like {{"scheme": "digest", ...}} (got {kind})'
         )
         raise TypeError(msg)
     scheme = options.pop("scheme", None)

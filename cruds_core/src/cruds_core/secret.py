@@ -26,6 +26,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
+# Characters: to mask less would spoil the words of a message, and so tell the secret.
+_SHORTEST = 6
+
 # Fields whose values are credentials by their meaning, whoever set them.
 _CREDENTIAL_NAME = re.compile(
     r"auth|cookie|token|secret|password|signature|session|credential|(?<!idempotency-)key", re.IGNORECASE
@@ -149,12 +152,12 @@ def credentials_added(before: str, after: str) -> Iterator[str]:
     for pair in after.partition("?")[2].split("&"):
         if pair not in known:
             value = pair.partition("=")[2]
-            yield from (value, unquote_plus(value), quote(unquote_plus(value), safe=""))
+            yield from filter(None, (value, unquote_plus(value), quote(unquote_plus(value), safe="")))
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """The text with every one of the secrets replaced by ``***``."""
-    forms = {form for secret in secrets if secret for form in _as_echoed(secret)}
+    """The text with every one of the secrets replaced by ``***``, but for those too short to be one."""
+    forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _as_echoed(secret)}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, MASK)
     return text

@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from .request import Request
     from .response import Response
 
+# The names of the schemes in a WWW-Authenticate: each stands before a parameter, another name or the end.
+_CHALLENGE = re.compile(r"(?:^|,)\s*([A-Za-z][A-Za-z0-9-]*)(?=\s+[A-Za-z0-9]|\s*(?:,|$))")
+
 _SHOWN = 1024  # characters of the content in a message
 _SEARCHED = 1 << 16  # bytes of it that are searched for secrets: many more than are shown
 
 
 def status_error(
-    response: Response, request: Request, sent: Request, secrets: Iterable[str], *, left_origin: bool
+    response: Response,
+    request: Request,
+    sent: Request,
+    call: str,
+    secrets: Iterable[str],
+    *,
+    left_origin: bool,
 ) -> StatusError:
     """The error to raise.
 
@@ -28,13 +37,16 @@ def status_error(
         response: The answer.
         request: The request before it was authenticated.
         sent: The request as it was sent: the headers that differ are secret.
+        call: What it is called in the message.
         secrets: What else must not be shown.
         left_origin: Whether a redirect led to another origin, which is not given the credentials.
     """
     cls = ClientError if response.status < 500 else ServerError if response.status < 600 else StatusError
-    message = f"{request}: {response.status} {_phrase(response.status)}"
+    message = f"{call}: {response.status} {_phrase(response.status)}"
     if detail := _detail(response, [*secrets, *_secrets(sent, request)]):
         message += f": {detail}"
+    if response.status == 401:
+        message += _who_asked(response, sent)
     if response.attempts > 1:
         message += f" ({response.attempts} attempts)"
     if response.retry_after is not None:
@@ -42,6 +54,14 @@ def status_error(
     if left_origin and response.status in (401, 403):
         message += f"; a redirect led to {request.origin}, which gets no credentials: use it as host"
     return cls(message, response=response)
+
+
+def _who_asked(response: Response, sent: Request) -> str:
+    """What a 401 should say beside the words of the server: what was sent, and what is wanted."""
+    scheme = sent.headers.get("Authorization", "").partition(" ")[0]
+    wanted = dict.fromkeys(_CHALLENGE.findall(response.headers.get("WWW-Authenticate", "")))
+    told = f" (sent with {scheme} credentials" if scheme else " (sent without Authorization"
+    return told + (f"; the server asks for {', '.join(wanted)})" if wanted else ")")
 
 
 def _phrase(status: int) -> str:

@@ -93,6 +93,7 @@ class _Call:
     def __init__(self, transport: Transport, request: Request, sink: Sink | None) -> None:
         self.transport = transport
         self.auth = transport.auth
+        self.first = request
         self.request = request  # never authenticated: every attempt authenticates a copy of it
         self.sent = request
         self.sink = sink
@@ -137,12 +138,18 @@ class _Call:
         )
         return None if self._retries(raw, response) else response
 
+    def __str__(self) -> str:
+        came_from = "" if self.request is self.first else f" (redirected from {self.first})"
+        return f"{self.request}{came_from}"
+
     def error(self, response: Response) -> CrudsError:
         """What to raise for an answer that is not data."""
         if self.refusal:
-            msg = f"{self.request}: the {response.status} redirect is not followed: {self.refusal}"
+            msg = f"{self}: the {response.status} redirect is not followed: {self.refusal}"
             return RedirectError(msg, response=response)
-        return status_error(response, self.request, self.sent, self.secrets, left_origin=self.left_origin)
+        return status_error(
+            response, self.request, self.sent, str(self), self.secrets, left_origin=self.left_origin
+        )
 
     def _prepare(self) -> None:
         self.sent = self.request.copy()
@@ -168,6 +175,7 @@ class _Call:
             raise translate(
                 error,
                 self.request,
+                str(self),
                 attempts=self.attempts,
                 timeout=self.transport.pool.timeout,
                 in_content=self.in_content,
@@ -230,6 +238,9 @@ class _Call:
         except Refused as refused:
             self.refusal = str(refused)
             return False
+        if target.origin != self.request.origin and any(secret in target.url for secret in self.secrets):
+            self.refusal = "its Location takes the credentials to another origin"
+            return False
         self.redirects += 1
         self.challenged = False  # by the place that it led to
         if target.origin != self.request.origin:
@@ -262,7 +273,7 @@ class _Call:
     def _too_large(self, status: int) -> ResponseTooLargeError:
         limit = self.transport.max_response_size
         return ResponseTooLargeError(
-            f"{self.request}: the {status} holds more than max_response_size={limit} bytes; see download()",
+            f"{self}: the {status} holds more than max_response_size={limit} bytes; see download()",
             method=self.request.method,
             url=self.request.shown_url,
             attempts=self.attempts,
