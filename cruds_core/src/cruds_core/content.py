@@ -102,15 +102,13 @@ def chunks(response: BaseHTTPResponse, size: int | None = _CHUNK) -> Iterator[by
     Raises:
         urllib3.exceptions.HTTPError: It could not be read.
     """
-    empty = True
     try:
         while chunk := response.read(size):
-            empty = False
             yield chunk
     except ValueError as error:  # http.client, of a chunk whose size is negative
         msg = "Connection broken"
         raise ProtocolError(msg, error) from error
-    if not empty and _is_cut(response):
+    if response.tell() and _is_cut(response):  # a HEAD announces what it has not
         msg = "the compressed content ended too early"
         raise DecodeError(msg)
 
