@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from cruds_core import AuthABC, BearerToken, UnknownSchemeError
@@ -14,7 +15,7 @@ __all__ = ["ApiKey", "AuthABC", "Basic", "BearerToken", "Digest"]
 
 
 def __getattr__(name: str) -> Any:
-    """The class of a scheme, which has the name of the scheme in small letters as its own.
+    """The class of a scheme, which has the name of the scheme without hyphens as its own, whatever the case.
 
     Raises:
         ImportError: No plugin that may be used offers it; the message says what to install.
@@ -23,8 +24,10 @@ def __getattr__(name: str) -> Any:
     if not name[:1].isupper():
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
+    wanted = name.lower()
+    scheme = next((one for one in default().schemes() if re.sub("[-_.]", "", one) == wanted), wanted)
     try:
-        return default().factory(name.lower())
+        return default().factory(scheme)
     except UnknownSchemeError as error:
         raise ImportError(f"{__name__}.{name}: {error}", name=__name__) from None
 

@@ -288,13 +288,18 @@ def test_a_broken_download_is_tried_again(tmp_path: Path, script: Script) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("answer_", [reply(404), b"HTTP/1.1 304 Not Modified\r\n\r\n"], ids=["404", "304"])
-def test_a_tolerated_status_is_no_file(tmp_path: Path, answer_: bytes) -> None:
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [(reply(404), ClientError), (b"HTTP/1.1 304 Not Modified\r\n\r\n", StatusError)],
+    ids=["404", "304"],
+)
+def test_a_tolerated_status_is_no_file(tmp_path: Path, script: bytes, error: type[StatusError]) -> None:
     """An answer that is no file raises, though its status is tolerated elsewhere."""
-    with Fault(answer_) as server, Client(server.url, raise_status=False, retries=0) as client:
+    with Fault(script) as server, Client(server.url, raise_status=False, retries=0) as client:
         client.status_ignore.update({404, 304})
-        with pytest.raises(StatusError):
+        with pytest.raises(StatusError) as caught:
             client.download("url.txt", tmp_path)
+    assert type(caught.value) is error
     assert list(tmp_path.iterdir()) == []
 
 

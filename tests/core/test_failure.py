@@ -36,6 +36,7 @@ from cruds_core import (
     RequestError,
     RequestTimeoutError,
     ResponseTooLargeError,
+    ServerError,
     TLSError,
     TruncatedResponseError,
 )
@@ -92,14 +93,14 @@ ANSWERS: dict[str, tuple[Script, type[RequestError], type[Exception] | None, str
         OK + b"X: 1\r\n" * 200 + b"\r\n",
         BrokenResponseError,
         below.ProtocolError,
-        "not HTTP",
+        "got more than 100 headers",
     ),
     "long header": (OK + b"X: " + b"1" * 70_000 + b"\r\n\r\n", BrokenResponseError, below.ProtocolError, ""),
     "reset content": (
         [OK + b"Content-Length: 9\r\n\r\nabc", 0.05, End.RESET],
         BrokenResponseError,
         below.ProtocolError,
-        "the content broke off: Connection reset by peer",
+        "the content of the 200 broke off: Connection reset by peer",
     ),
     "cut content": (
         [OK + b"Content-Length: 9\r\n\r\nabc", End.CLOSE],
@@ -322,7 +323,7 @@ def test_pickles(raised: Raised) -> None:
 
 
 def test_shows_no_credentials(raised: Raised) -> None:
-    """No message, traceback or local in the whole chain holds the password, as given or as sent."""
+    """No message, attribute or local in the whole chain holds the password, as given or as sent."""
     text = told(raised.error)
     assert "<Client " in text  # a local of the call: locals are looked at
     assert SECRET not in text
@@ -330,7 +331,7 @@ def test_shows_no_credentials(raised: Raised) -> None:
 
 
 def test_shows_no_query(raised: Raised) -> None:
-    """No message holds the query, and no local below the frames of the calls that were given it."""
+    """No message or attribute holds the query, and no local below the calls that were given it."""
     assert QUERY not in told(raised.error, below=("client.py", "test_failure.py"))
 
 
@@ -364,7 +365,7 @@ def told(error: BaseException, below: tuple[str, ...] = ()) -> str:
     """Returns all that a crash report could show of a chain, but for the locals in files of these names."""
     texts: list[str] = []
     for each in chain(error):
-        texts += [str(each), repr(each)]
+        texts += [str(each), repr(each), repr(vars(each))]
         for frame in TracebackException.from_exception(each, capture_locals=True).stack:
             texts += [frame.name]
             if not frame.filename.endswith(below):
@@ -451,8 +452,8 @@ def test_size_limit(form: str) -> None:
         assert client.read("items") == 1
 
 
-@pytest.mark.parametrize("status", [200, 500])
-def test_gzip_bomb(status: int) -> None:
+@pytest.mark.parametrize(("status", "error"), [(200, ResponseTooLargeError), (500, ServerError)])
+def test_gzip_bomb(status: int, error: type[CrudsError]) -> None:
     """A small answer that would decompress to much is given up before it fills the memory."""
     bomb = gzip.compress(bytes(64 << 20), compresslevel=1)
     with (
@@ -461,7 +462,7 @@ def test_gzip_bomb(status: int) -> None:
     ):
         tracemalloc.start()
         try:
-            with pytest.raises(ResponseTooLargeError):
+            with pytest.raises(error):
                 client.read("items")
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -477,6 +478,37 @@ def test_announced_size_is_not_read() -> None:
         with pytest.raises(ResponseTooLargeError):
             client.read("items")
         assert time.monotonic() - start < 3
+
+
+REFUSALS: dict[str, tuple[Script, bytes, type[RequestError]]] = {
+    "cut": ([reply(500, b"cut here")[:-5], End.CLOSE], b"cut", TruncatedResponseError),
+    "not gzip": (reply(500, b"not gzip at all", Content_Encoding="gzip"), b"", DecompressionError),
+    "large": (reply(500, b"x" * (LIMIT + 1)), b"x" * LIMIT, ResponseTooLargeError),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refusal_is_what_its_status_says(name: str) -> None:
+    """An error status is raised as such, with as much of its content as could be had."""
+    script, content, _ = REFUSALS[name]
+    with (
+        Fault(script, reply(200, b"1")) as server,
+        Client(server.url, retries=0, max_response_size=LIMIT) as client,
+    ):
+        with pytest.raises(ServerError) as caught:
+            client.read("items")
+        assert (caught.value.status, caught.value.content) == (500, content)
+        assert client.read("items") == 1
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_tolerated_refusal_is_whole(name: str) -> None:
+    """Where an error status is no error its content is data, which is returned whole or not at all."""
+    script, _, error = REFUSALS[name]
+    with Fault(script) as server, Client(server.url, retries=0, max_response_size=LIMIT) as client:
+        client.status_ignore.add(500)
+        with pytest.raises(error):
+            client.read("items")
 
 
 # Codings

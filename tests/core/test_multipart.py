@@ -262,7 +262,7 @@ def written(content: bytes, form: bool) -> bytes:
 
 def send(file: BinaryIO, form: bool, *answers: bytes) -> list[tuple[str | None, str | None, bytes]]:
     """Sends a file, and returns the length, the coding and the content of each request that arrived."""
-    options: dict[str, Any] = {"retries": 1, "backoff_factor": 0, "serialize": form}
+    options: dict[str, Any] = {"retries": 1, "backoff_factor": 0, "serialize": form, "timeout": 10}
     with Fault(*(answers or [reply(200)])) as server, Client(server.url, **options) as client:
         if form:
             client.create("x", None, files={"a": ("a.bin", file)})

@@ -79,7 +79,9 @@ def test_problem_details(api: DemoAPI) -> None:
     assert error.problem["errors"] == [{"field": "name", "detail": "must be a non-empty string"}]
     assert error.data == error.problem
     phrase = http.client.responses[422]  # a later Python has another one
-    assert str(error) == f'POST {api.url}/things: 422 {phrase}: the content must be an object with a "name"'
+    faults = '{"errors": [{"field": "name", "detail": "must be a non-empty string"}]}'
+    said = f'the content must be an object with a "name": {faults}'
+    assert str(error) == f"POST {api.url}/things: 422 {phrase}: {said}"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,8 @@ def test_problem_details(api: DemoAPI) -> None:
         ({"title": "Out of credit"}, "Out of credit"),
         ({"detail": "no name"}, "no name"),
         ({"title": 5, "detail": ["x"]}, "5: ['x']"),
-        ({"title": None, "detail": ""}, ""),
+        ({"title": None, "detail": ""}, '{"title": null, "detail": ""}'),
+        ({"limit": 5}, '{"limit": 5}'),
     ],
 )
 def test_what_a_problem_says(problem: dict[str, Any], said: str) -> None:

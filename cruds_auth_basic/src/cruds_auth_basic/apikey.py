@@ -83,7 +83,8 @@ class ApiKey(AuthABC):
         return None
 
     def __repr__(self) -> str:
-        return f"ApiKey(name={self.name!r}, key=***, location={self.location!r})"
+        name, location = (getattr(self, attribute, "?") for attribute in ("name", "location"))
+        return f"ApiKey(name={name!r}, key=***, location={location!r})"
 
 
 def _name(pair: str) -> str:

@@ -44,7 +44,7 @@ class Basic(AuthABC):
         request.headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
 
     def __repr__(self) -> str:
-        return f"Basic(username={self.username!r}, password=***)"
+        return f"Basic(username={getattr(self, 'username', '?')!r}, password=***)"
 
 
 def check_username(username: object) -> str:

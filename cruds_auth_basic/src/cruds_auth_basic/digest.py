@@ -76,7 +76,7 @@ class Digest(AuthABC):
         return challenge.get("stale", "").lower() == "true" or answered.get("realm") != challenge["realm"]
 
     def __repr__(self) -> str:
-        return f"Digest(username={self.username!r}, password=***)"
+        return f"Digest(username={getattr(self, 'username', '?')!r}, password=***)"
 
 
 class _Sessions:

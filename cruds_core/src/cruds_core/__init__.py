@@ -32,15 +32,19 @@ from .exceptions import (
     TruncatedResponseError,
     UnknownSchemeError,
 )
+from .multipart import Fields
 from .request import Content, Headers, Reader, Request
 from .response import Response
+from .scheme import Auth
 from .secret import Secret, SecretSource
+from .url import Params
 
 if TYPE_CHECKING:
     from .hookspecs import hookimpl
     from .plugins import Plugins
 
 __all__ = [
+    "Auth",
     "AuthABC",
     "AuthError",
     "BearerToken",
@@ -54,8 +58,10 @@ __all__ = [
     "ContentError",
     "CrudsError",
     "DecompressionError",
+    "Fields",
     "Headers",
     "NameResolutionError",
+    "Params",
     "PluginConflictError",
     "PluginError",
     "Plugins",

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+# What else an argument may be.
+_OR = {"timeout": ", a urllib3.Timeout or None", "backoff_factor": ""}
+
+
+def flag(name: str, value: object) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        msg = f"{name} must be True or False (got {_shown(value)})"
+        raise TypeError(msg)
+    return value
+
+
 def whole(name: str, value: object, *, least: int = 0) -> int:
     """A whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int):
@@ -29,7 +41,7 @@ def whole(name: str, value: object, *, least: int = 0) -> int:
 def seconds(name: str, value: object, *, zero: bool) -> float:
     """A finite number of seconds, not negative, and not 0 unless ``zero``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        msg = f"{name} must be a number of seconds (got {_shown(value)})"
+        msg = f"{name} must be a number of seconds{_OR[name]} (got {_shown(value)})"
         raise TypeError(msg)
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         msg = f"{name} must be a {'non-negative' if zero else 'positive'} number of seconds (got {value})"
@@ -79,7 +91,7 @@ def verification(value: object) -> bool | str:
         msg = f"verify_ssl must be True, False or the path of a file or folder of CAs (got {_shown(value)})"
         raise TypeError(msg)
     path = os.fsdecode(cast("str", value))
-    if not Path(path).exists():
+    if not path or not Path(path).exists():
         msg = f'verify_ssl is "{path}", which does not exist; give the path of a PEM file or folder of CAs'
         raise ValueError(msg)
     return path

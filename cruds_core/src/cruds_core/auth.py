@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from .exceptions import AuthError
 from .lock import ForkSafeLock
 from .secret import Secret, SecretSource, SecretText, as_secret, fault_of
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from urllib3 import BaseHTTPResponse
 
     from .request import Request
@@ -49,7 +53,7 @@ class AuthABC(ABC):
                 msg = f"{cls.__name__}() takes no arguments"
                 raise TypeError(msg)
             self = super().__new__(cls)
-            self._held = _Held()
+            object.__setattr__(self, "_held", _Held())  # past a subclass that is frozen
             return self
 
     def authenticate(self, request: Request) -> None:
@@ -84,7 +88,7 @@ class AuthABC(ABC):
         if self._held.token is None:
             return False
         failed = SecretText(request.headers.get("Authorization", "").removeprefix(f"{self.token_type} "))
-        with self._held.lock:
+        with self._held.renewal(type(self).__name__):
             if self._held.token == failed:  # else another thread has renewed it already
                 self._held.token = self._checked(as_secret(self.renew(failed)), "renew")
             return self._held.token != failed
@@ -118,7 +122,7 @@ class AuthABC(ABC):
         token = held.token
         if token is not None and self.is_valid():
             return token
-        with held.lock:
+        with held.renewal(type(self).__name__):
             if held.token is None or held.token == token or not self.is_valid():
                 held.token = self._checked(as_secret(self.access_token()), "access_token")
             return held.token
@@ -132,8 +136,11 @@ class AuthABC(ABC):
             raise AuthError(msg)
         return token
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_held"}
+    def __getstate__(self) -> object:
+        state = cast("Any", super().__getstate__())  # a dict, or with slots a pair of them
+        pair: tuple[dict[str, Any], object] = (state, None) if hasattr(state, "items") else state
+        kept = {name: value for name, value in pair[0].items() if name != "_held"}
+        return (kept, pair[1]) if pair[1] else kept
 
 
 class _Held:
@@ -142,6 +149,20 @@ class _Held:
     def __init__(self) -> None:
         self.token: SecretText | None = None
         self.lock = ForkSafeLock()
+        self._owner: int | None = None
+
+    @contextmanager
+    def renewal(self, scheme: str) -> Generator[None]:
+        """One thread at a time, and none a second time."""
+        if self._owner == threading.get_ident():
+            msg = f"{scheme} needs its own token to get one; let it use a Client of its own"
+            raise AuthError(msg)
+        with self.lock:
+            self._owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._owner = None
 
 
 def _token_fault(token: str) -> str | None:

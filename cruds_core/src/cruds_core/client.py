@@ -103,13 +103,15 @@ class Client:
         plugins: Plugins | None = None,
     ) -> None:
         self._base = BaseURL(host)
-        self.raise_status = raise_status
-        self.serialize = serialize
+        self.raise_status = arguments.flag("raise_status", raise_status)
+        self.serialize = arguments.flag("serialize", serialize)
         self._status_ignore: set[int] = set()
         self._request_headers = Headers()
         verify = arguments.verification(verify_ssl)
         pool = Pool(arguments.manager(manager), arguments.timeout(timeout), verify=verify)
-        policy = arguments.retry_policy(retries, backoff_factor, retry_status_codes, unsafe=retry_unsafe)
+        policy = arguments.retry_policy(
+            retries, backoff_factor, retry_status_codes, unsafe=arguments.flag("retry_unsafe", retry_unsafe)
+        )
         scheme = scheme_for(auth, plugins)
         self._owns_scheme = scheme is not auth
         self._transport = Transport(
@@ -318,4 +320,5 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Client {self.host}>"
+        base = getattr(self, "_base", None)  # a traceback may show a Client that could not be made
+        return f"<Client {base.url if base else '?'}>"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from urllib3.exceptions import DecodeError, ProtocolError
+from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 
 from .exceptions import ContentError
 from .multipart import Fields, Stream, encode_form, utf8
@@ -93,6 +94,21 @@ def receive(response: BaseHTTPResponse, limit: int) -> bytes:
         buffer.write(chunk)
         if buffer.tell() > limit:
             raise TooLarge(response.status)
+    return buffer.getvalue()
+
+
+def receive_refusal(response: BaseHTTPResponse, limit: int) -> bytes:
+    """What arrives of the content of an answer that is no success, at most ``limit`` bytes.
+
+    Its status says what is to be known, whether or not the content is whole.
+    """
+    buffer = io.BytesIO()
+    with suppress(HTTPError):
+        for chunk in chunks(response):
+            buffer.write(chunk[: limit - buffer.tell()])
+            if buffer.tell() == limit:
+                response.close()
+                break
     return buffer.getvalue()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
+import secrets
 import unicodedata
 from contextlib import suppress
 from email.message import Message
@@ -61,15 +61,15 @@ class FileSink:
         path = self._folder / self._name(response)
         if path.exists():
             raise FileExistsError(_taken(path))
-        descriptor, part = tempfile.mkstemp(".part", ".", self._folder)
+        part = self._folder / f".{secrets.token_hex(8)}.part"
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with part.open("xb") as file:
                 for chunk in chunks(response):
                     file.write(chunk)
-            _publish(Path(part), path)
+            _publish(part, path)
             self.path = path
         except BaseException:
-            Path(part).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
 
     def _name(self, response: BaseHTTPResponse) -> str:
@@ -86,7 +86,6 @@ class FileSink:
 
 
 def _publish(part: Path, path: Path) -> None:
-    part.chmod(0o666 & ~_umask())  # a temporary file is its owner's alone
     try:
         path.touch(exist_ok=False)  # takes the name, if nobody has since
     except FileExistsError:
@@ -135,9 +134,3 @@ def _disposition(value: str | None) -> str | None:
 
 def _taken(path: Path) -> str:
     return f'"{path}" exists, and download() replaces no file; move it away, or choose another folder'
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

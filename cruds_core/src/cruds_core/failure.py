@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def translate(
-    error: Exception, request: Request, call: str, *, attempts: int, timeout: Timeout, in_content: bool
+    error: Exception, request: Request, call: str, *, attempts: int, timeout: Timeout, status: int | None
 ) -> exceptions.RequestError:
     """The error to raise from what urllib3 raised.
 
@@ -31,16 +31,16 @@ def translate(
         call: What it is called in the message.
         attempts: How many times it was tried.
         timeout: What the connection waits for, in seconds.
-        in_content: Whether the head of an answer had arrived.
+        status: The status of the answer, if its head had arrived.
     """
-    cls, fact = _classify(error, request, timeout, in_content=in_content)
+    cls, fact = _classify(error, request, timeout, status=status)
     times = "" if attempts == 1 else f" ({attempts} attempts)"
     message = f"{call}: {fact}{times}"
     return cls(message, method=request.method, url=request.shown_url, attempts=attempts)
 
 
 def _classify(
-    error: Exception, request: Request, timeout: Timeout, *, in_content: bool
+    error: Exception, request: Request, timeout: Timeout, *, status: int | None
 ) -> tuple[type[exceptions.RequestError], str]:
     match error:
         case urllib3_errors.ProxyError():
@@ -58,32 +58,42 @@ def _classify(
             waited = _waited(error, timeout.connect_timeout)
             return exceptions.RequestTimeoutError, f"no connection within {waited}; see timeout="
         case urllib3_errors.TimeoutError():
-            what = "the answer broke off" if in_content else "no answer"
+            what = f"the {status} answer broke off" if status else "no answer"
             waited = _waited(error, timeout.read_timeout)
             return exceptions.RequestTimeoutError, f"{what}: nothing came for {waited}; see timeout="
         case urllib3_errors.SSLError():
             return exceptions.TLSError, _tls_fact(error)
         case urllib3_errors.DecodeError():
-            return exceptions.DecompressionError, "the content does not fit its Content-Encoding"
+            return (
+                exceptions.DecompressionError,
+                f"the content of the {status} does not fit its Content-Encoding",
+            )
         case urllib3_errors.InvalidHeader():
             return exceptions.BrokenResponseError, "the headers of the answer contradict each other"
         case urllib3_errors.ProtocolError():
-            return _protocol_failure(error, in_content=in_content)
+            return _protocol_failure(error, status=status)
         case _:
             return exceptions.RequestError, f"urllib3 raised {type(error).__name__}"
 
 
-def _protocol_failure(error: Exception, *, in_content: bool) -> tuple[type[exceptions.RequestError], str]:
+def _protocol_failure(error: Exception, *, status: int | None) -> tuple[type[exceptions.RequestError], str]:
     causes = (error.__cause__, *error.args)
-    if in_content:
+    if status:
         if any(isinstance(cause, http.client.IncompleteRead) and not _is_misread(cause) for cause in causes):
-            return exceptions.TruncatedResponseError, "the content ended before its announced length"
-        return exceptions.BrokenResponseError, f"the content broke off: {_reason(error)}"
+            return (
+                exceptions.TruncatedResponseError,
+                f"the content of the {status} ended before its announced length",
+            )
+        return exceptions.BrokenResponseError, f"the content of the {status} broke off: {_reason(error)}"
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return exceptions.RequestTimeoutError, "the server took no more of the request in time; see timeout="
-    not_http, lost = http.client.HTTPException, http.client.RemoteDisconnected
-    if any(isinstance(cause, not_http) and not isinstance(cause, lost) for cause in causes):
-        return exceptions.BrokenResponseError, "what came back is not HTTP; check scheme and port of host"
+    for cause in causes:
+        if isinstance(cause, http.client.RemoteDisconnected):
+            break
+        if isinstance(cause, http.client.BadStatusLine):
+            return exceptions.BrokenResponseError, "what came back is not HTTP; check scheme and port of host"
+        if isinstance(cause, http.client.HTTPException):
+            return exceptions.BrokenResponseError, f"the head of the answer cannot be read: {cause}"
     return exceptions.ConnectionLostError, f"the connection ended before an answer: {_reason(error)}"
 
 

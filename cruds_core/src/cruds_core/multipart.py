@@ -84,10 +84,22 @@ class _Part:
         self._begun = False
 
     def _seekable(self) -> bool:
+        if getattr(self._reader, "closed", False):
+            msg = "a file to be sent is closed"
+            raise ContentError(msg)
         seekable = getattr(self._reader, "seekable", None)
         return bool(seekable()) if seekable else False
 
     def read(self, size: int) -> bytes:
+        try:
+            return self._read(size)
+        except OSError as error:  # else it would be taken for one of the connection
+            msg = (
+                f"a file could not be read while it was being sent: {error.strerror or type(error).__name__}"
+            )
+            raise ContentError(msg) from error
+
+    def _read(self, size: int) -> bytes:
         if self._left is None:
             return _bytes(self._reader.read(size))
         if not self._begun:  # it may stand elsewhere by now: one file can be in several fields

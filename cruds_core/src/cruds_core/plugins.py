@@ -204,7 +204,8 @@ def _check_options(scheme: str, factory: Factory, options: Mapping[str, object])
         signature.bind(**options)
     except TypeError as error:
         takes = ", ".join(signature.parameters) or "no options"
-        msg = f'scheme "{scheme}": {error}; it takes {takes}'
+        given = ", ".join(options) or "none"
+        msg = f'scheme "{scheme}": {error} (given: {given}); it takes {takes}'
         raise TypeError(msg) from None
 
 

@@ -41,6 +41,8 @@ class Pool:
     def __init__(self, manager: urllib3.PoolManager | None, timeout: Timeout, *, verify: bool | str) -> None:
         self.manager = manager or _Manager(verify)
         self._verify = verify
+        if isinstance(verify, str):
+            tls_context(verify)  # now, so that a wrong file is found where it is named
         own: Any = self.manager.connection_pool_kw.get("timeout", timeout)
         #: What a connection waits for.
         self.timeout = own if isinstance(own, Timeout) else Timeout.from_float(own)
@@ -120,6 +122,9 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
     Args:
         verify: True for the CAs of the platform (where OpenSSL looks; SSL_CERT_FILE and SSL_CERT_DIR
             name other places), the path of a PEM file or folder for those alone, False for none.
+
+    Raises:
+        ValueError: The file holds no certificates.
     """
     import ssl
 
@@ -133,7 +138,12 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
     elif Path(verify).is_dir():
         context.load_verify_locations(capath=verify)
     else:
-        context.load_verify_locations(cafile=verify)
+        try:
+            context.load_verify_locations(cafile=verify)
+        except (ssl.SSLError, OSError) as error:
+            reason = getattr(error, "reason", None) or error.strerror
+            msg = f'verify_ssl is "{verify}", which is no PEM file of CA certificates: {reason}'
+            raise ValueError(msg) from None
     return context
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, TypeAlias
 from urllib3 import HTTPHeaderDict, make_headers
 
 from ._version import __version__
-from .secret import MASK, is_credential
+from .secret import MASK, is_credential, is_harmless
 from .url import Origin, without_query
 
 # RFC 9110, section 5.6.2: token = 1*tchar
@@ -17,11 +17,6 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110, section 5.5: field-value, with obs-text, and nothing that could end the line
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
-
-# Fields whose values may be shown whoever set them: a credential can have any name.
-_HARMLESS = re.compile(
-    r"accept(-.*)?|content-.*|user-agent|range|if-.*|prefer|host|location|date|etag", re.IGNORECASE
-)
 
 # The content codings that urllib3 can undo here.
 _ACCEPT_ENCODING = make_headers(accept_encoding=True)
@@ -51,7 +46,7 @@ class Headers(HTTPHeaderDict):
     """The HTTPHeaderDict of urllib3, whose repr shows no credentials."""
 
     def __repr__(self) -> str:
-        shown = {name: self[name] if _HARMLESS.fullmatch(name) else MASK for name in self}
+        shown = {name: self[name] if is_harmless(name) else MASK for name in self}
         return f"{type(self).__name__}({shown})"
 
     def __copy__(self) -> Self:
@@ -86,6 +81,7 @@ class Headers(HTTPHeaderDict):
 
         Raises:
             TypeError: ``headers`` is no mapping, or a name is not a str.
+            ValueError: A header is not the caller's to set.
         """
         if not isinstance(headers, Mapping):
             msg = f"headers must be a mapping of names to values (got {type(headers).__name__})"
@@ -94,6 +90,10 @@ class Headers(HTTPHeaderDict):
             if not isinstance(name, str):
                 msg = f"the name of a header must be a str (got {type(name).__name__})"
                 raise TypeError(msg)
+            # RFC 9112, section 6.3: they say where the content ends, and so where the next request begins.
+            if name.lower() in ("content-length", "transfer-encoding"):
+                msg = f'header "{name}" follows from the content, and cannot be set'
+                raise ValueError(msg)
             self.discard(name)
         self.extend(headers)
 

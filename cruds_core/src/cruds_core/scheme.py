@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .secret import SecretSource
 
 #: What ``auth=`` takes.
-Auth: TypeAlias = "AuthABC | str | tuple[str, SecretSource] | list[str] | Mapping[str, Any] | None"
+Auth: TypeAlias = "AuthABC | str | tuple[str, SecretSource] | list[Any] | Mapping[str, Any] | None"
 
 
 def scheme_for(auth: object, plugins: Plugins | None) -> AuthABC | None:
@@ -34,6 +34,12 @@ def scheme_for(auth: object, plugins: Plugins | None) -> AuthABC | None:
         options = dict(cast("Mapping[str, Any]", auth))
     else:
         kind = type(cast("Any", auth)).__name__
+        if isinstance(auth, (tuple, list)):
+            kind += f" of {len(cast('list[Any]', auth))}"
+        elif isinstance(auth, type):
+            kind = "a class: make an instance"
+        elif callable(auth):
+            kind += ": a callable that returns a token goes into BearerToken(...)"
         msg = (
             "auth must be None, a str (bearer token), a pair (username, password), an AuthABC or a mapping "
             f'like {{"scheme": "digest", ...}} (got {kind})'

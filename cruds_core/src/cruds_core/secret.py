@@ -7,6 +7,7 @@ import binascii
 import html
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, quote_plus, unquote_plus
 
@@ -31,7 +32,13 @@ _SHORTEST = 6
 
 # Fields whose values are credentials by their meaning, whoever set them.
 _CREDENTIAL_NAME = re.compile(
-    r"auth|cookie|token|secret|password|signature|session|credential|(?<!idempotency-)key", re.IGNORECASE
+    r"auth|cookie|token|secret|pass|pwd|sign|session|credential|jwt|private|access|(?<!idempotency-)key",
+    re.IGNORECASE,
+)
+
+# Fields whose values may be shown whoever set them: a credential can have any other name.
+_HARMLESS_NAME = re.compile(
+    r"accept(-.*)?|content-.*|user-agent|range|if-.*|prefer|host|location|date|etag", re.IGNORECASE
 )
 
 
@@ -92,10 +99,12 @@ class Secret:
         return MASK
 
     def __reduce__(self) -> tuple[type[Secret], tuple[Callable[[], str], str]]:
-        if isinstance(self._source, SecretText):
+        # Another callable, such as a partial, would be pickled with the secret that it holds.
+        if isinstance(self._source, SecretText) or not _is_importable(self._source):
+            kind = "a plain text" if isinstance(self._source, SecretText) else "no importable function"
             msg = (
-                f"{self._name} is a plain text, which is never pickled; give an importable callable that "
-                "returns it, for example a function that reads os.environ"
+                f"{self._name} is {kind}, which is never pickled; give an importable callable that returns it"
+                ", for example a function of a module that reads os.environ"
             )
             raise TypeError(msg)
         return Secret, (self._source, self._name)
@@ -105,6 +114,13 @@ class Secret:
 
     def __deepcopy__(self, memo: dict[int, object]) -> Secret:
         return self
+
+
+def _is_importable(source: Callable[[], str]) -> bool:
+    found: object = sys.modules.get(getattr(source, "__module__", ""))
+    for name in getattr(source, "__qualname__", "<none>").split("."):
+        found = getattr(found, name, None)
+    return found is source
 
 
 def as_secret(value: object) -> SecretText | None:
@@ -124,8 +140,13 @@ def fault_of(text: str) -> str | None:
 
 
 def is_credential(name: str) -> bool:
-    """Whether a header of this name carries credentials."""
+    """Whether a header or query parameter of this name carries credentials."""
     return _CREDENTIAL_NAME.search(name) is not None
+
+
+def is_harmless(name: str) -> bool:
+    """Whether a header of this name can be shown."""
+    return _HARMLESS_NAME.fullmatch(name) is not None
 
 
 def credentials_in(name: str, value: str) -> Iterator[str]:
@@ -147,12 +168,12 @@ def credentials_in(name: str, value: str) -> Iterator[str]:
 
 
 def credentials_added(before: str, after: str) -> Iterator[str]:
-    """The texts in the query of a URL that another URL does not have, as they are and encoded."""
+    """The texts in the query of a URL that another URL does not have, or whose names say credentials."""
     known = before.partition("?")[2].split("&")
     for pair in after.partition("?")[2].split("&"):
-        if pair not in known:
-            value = pair.partition("=")[2]
-            yield from filter(None, (value, unquote_plus(value), quote(unquote_plus(value), safe="")))
+        name, _, value = pair.partition("=")
+        if value and (pair not in known or is_credential(name)):
+            yield from (value, unquote_plus(value))
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
@@ -165,8 +186,12 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
 def _as_echoed(secret: str) -> Iterator[str]:
     """A secret as it is, and as a server may write it: percent-encoded, in HTML, in JSON."""
-    yield from (secret, quote(secret), quote(secret, safe=""), quote_plus(secret))
-    yield from (html.escape(secret), html.escape(secret, quote=False))
+    yield secret
+    for encoded in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
+        yield from (encoded, re.sub("%..", lambda code: code[0].lower(), encoded))
+    escaped = html.escape(secret)
+    yield from (escaped, html.escape(secret, quote=False))
+    yield escaped.replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
     for ensure_ascii in (True, False):
-        escaped = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
-        yield from (escaped, escaped.replace("/", "\\/"))
+        written = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
+        yield from (written, written.replace("/", "\\/"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http
+import json
 import re
 from typing import TYPE_CHECKING
 
 from .exceptions import ClientError, ServerError, StatusError
-from .secret import credentials_in, is_credential, mask
+from .secret import credentials_added, credentials_in, is_harmless, mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # The names of the schemes in a WWW-Authenticate: each stands before a parameter, another name or the end.
 _CHALLENGE = re.compile(r"(?:^|,)\s*([A-Za-z][A-Za-z0-9-]*)(?=\s+[A-Za-z0-9]|\s*(?:,|$))")
+
+_MEMBERS = ("type", "title", "status", "detail", "instance")  # RFC 9457, section 3.1
 
 _SHOWN = 1024  # characters of the content in a message
 _SEARCHED = 1 << 16  # bytes of it that are searched for secrets: many more than are shown
@@ -43,7 +46,7 @@ def status_error(
     """
     cls = ClientError if response.status < 500 else ServerError if response.status < 600 else StatusError
     message = f"{call}: {response.status} {_phrase(response.status)}"
-    if detail := _detail(response, [*secrets, *_secrets(sent, request)]):
+    if detail := _detail(response, [*secrets, *credentials_sent(sent, request)]):
         message += f": {detail}"
     if response.status == 401:
         message += _who_asked(response, sent)
@@ -76,7 +79,10 @@ def _detail(response: Response, secrets: Iterable[str]) -> str:
     said = [str(problem[member]) for member in ("title", "detail") if problem.get(member)]
     if said and said[0] == _phrase(response.status):  # RFC 9457, section 3.1.3: for "about:blank"
         del said[0]
-    text = ": ".join(said) if problem else _text(response)
+    more = {name: value for name, value in problem.items() if name not in _MEMBERS}
+    if more and said:  # RFC 9457, section 3.2: an extension, such as the faults of each field
+        said.append(json.dumps(more, ensure_ascii=False))
+    text = ": ".join(said) or _text(response)
     text = mask(text, secrets)
     text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _SHOWN]).split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
@@ -91,8 +97,9 @@ def _text(response: Response) -> str:
         return content.decode("utf-8", "replace")
 
 
-def _secrets(sent: Request, request: Request) -> Iterator[str]:
-    """What the auth scheme added, and headers that are credentials whoever set them."""
+def credentials_sent(sent: Request, request: Request) -> Iterator[str]:
+    """What the auth scheme added to a request, and whatever else in it may be a credential."""
     for name, value in sent.headers.items():
-        if is_credential(name) or request.headers.get(name) != value:
+        if not is_harmless(name) or request.headers.get(name) != value:
             yield from credentials_in(name, value)
+    yield from credentials_added(request.url, sent.url)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, SSLError
 
-from .content import TooLarge, receive
-from .exceptions import CrudsError, RedirectError, RequestError, ResponseTooLargeError
+from .content import TooLarge, receive, receive_refusal
+from .exceptions import AuthError, CrudsError, RedirectError, RequestError, ResponseTooLargeError
 from .failure import forget_locals, is_final, translate
 from .redirect import MAX_REDIRECTS, Refused, follow
 from .response import Response
 from .retry import repeats
 from .secret import credentials_added
-from .status import status_error
+from .status import credentials_sent, status_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,8 @@ class _Call:
         self.challenged = False
         self.left_origin = False
         self.failed = False
-        self.in_content = False
+        self.in_scheme = False
+        self.status: int | None = None
         self.secrets: set[str] = set()
         self.content = b""
         self.refusal = ""
@@ -152,24 +153,33 @@ class _Call:
         )
 
     def _prepare(self) -> None:
+        if self.attempts > 1:
+            self.secrets.update(credentials_sent(self.sent, self.request))
         self.sent = self.request.copy()
         _rewind(self.sent)
         if self.auth is not None:
             self.auth.authenticate(self.sent)
             _rewind(self.sent)  # the scheme may have read it
             if self.sent.url != self.request.url:
-                self.secrets.update(credentials_added(self.request.url, self.sent.url))
+                self._check_url()
         self.sent.headers.check()
 
+    def _check_url(self) -> None:
+        if self.sent.origin != self.request.origin:
+            msg = f"{type(self.auth).__name__}.authenticate() sends the request elsewhere: {self.sent.origin}"
+            raise AuthError(msg)
+        self.secrets.update(credentials_added(self.request.url, self.sent.url))
+
     def _exchange(self) -> BaseHTTPResponse:
-        self.failed = self.in_content = False
+        self.failed = self.in_scheme = False
+        self.status = None
         try:
             return self._receive(self.transport.pool.urlopen(self.sent))
         except TooLarge as error:
             raise self._too_large(error.status) from None
         except HTTPError as error:
             forget_locals(error)
-            if isinstance(error, CrudsError):  # the scheme raised it, not urllib3
+            if isinstance(error, CrudsError) or self.in_scheme:  # the scheme's, not of this request
                 raise
             self.failed = True
             raise translate(
@@ -178,7 +188,7 @@ class _Call:
                 str(self),
                 attempts=self.attempts,
                 timeout=self.transport.pool.timeout,
-                in_content=self.in_content,
+                status=self.status,
             ) from error
         except BaseException as error:
             forget_locals(error)
@@ -187,12 +197,16 @@ class _Call:
     def _receive(self, raw: BaseHTTPResponse) -> BaseHTTPResponse:
         try:
             if self.auth is not None:
+                self.in_scheme = True
                 self.auth.handle_response(self.sent, raw)
-            self.in_content = True
-            if self.sink is not None and 200 <= raw.status < 300:
-                self.sink(raw)
-            else:
+            self.in_scheme = False
+            self.status = raw.status
+            if not 200 <= raw.status < 300:
+                self.content = receive_refusal(raw, self.transport.max_response_size)
+            elif self.sink is None:
                 self.content = receive(raw, self.transport.max_response_size)
+            else:
+                self.sink(raw)
         except BaseException:
             # The rest of this answer must not be taken for the next one.
             raw.close()

@@ -129,6 +129,11 @@ def _parse_host(host: str) -> Url:
     if parts.query is not None or parts.fragment is not None:
         msg = "host must not hold a query or a fragment; pass a query as params= of each call"
         raise ValueError(msg)
+    if not parts.host.startswith("[") and any(
+        not 0 < len(label) < 64 for label in parts.host.removesuffix(".").split(".")
+    ):  # RFC 1035, section 2.3.4
+        msg = f'host "{parts.host}" has a label that is empty or longer than 63 characters'
+        raise ValueError(msg)
     return parts._replace(scheme="http") if schemeless and _is_loopback(parts.host) else parts
 
 
