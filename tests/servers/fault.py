@@ -4,6 +4,7 @@ import http.client
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -66,8 +67,6 @@ class Fault(ThreadingTCPServer):
         connections: How many were accepted.
     """
 
-    daemon_threads = True
-
     def __init__(self, *scripts: Script, certificate: Path | None = None) -> None:
         self.received: list[Received] = []
         self.connections = 0
@@ -77,6 +76,8 @@ class Fault(ThreadingTCPServer):
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(certificate)
         self.scripts: list[Script] = list(scripts)
+        self.numbers: dict[object, int] = {}
+        self.open: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__((HOST, 0), _Connection)
         self.url = f"{'http' if certificate is None else 'https'}://{HOST}:{self.socket.getsockname()[1]}"
@@ -84,9 +85,10 @@ class Fault(ThreadingTCPServer):
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Accept a connection."""
-        accepted = super().get_request()
+        connection, address = super().get_request()
         self.connections += 1
-        return accepted
+        self.numbers[address] = self.connections
+        return connection, address
 
     def take(self, request: Received) -> list[Step]:
         """Keep a request and return the script for it."""
@@ -98,7 +100,15 @@ class Fault(ThreadingTCPServer):
     def __exit__(self, *_: object) -> None:
         self.closed.set()
         self.shutdown()
-        self.server_close()
+        for connection in list(self.open):
+            with suppress(OSError):  # it has ended already
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()  # waits for the threads of all connections
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Show what broke a connection, unless it is that the client ended it."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Connection(StreamRequestHandler):
@@ -108,10 +118,11 @@ class _Connection(StreamRequestHandler):
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
-        self.number = self.server.connections
+        self.number = self.server.numbers[self.client_address]
         if self.server.context is not None:
             self.request = self.server.context.wrap_socket(self.request, server_side=True)
         super().setup()
+        self.server.open.add(self.request)
 
     def handle(self) -> None:
         # A client may hang up at any moment, and a script may want it to.
@@ -161,6 +172,7 @@ class _Connection(StreamRequestHandler):
         return self.rfile.read(size + 2)[:size]
 
     def finish(self) -> None:
+        self.server.open.discard(self.request)
         super().finish()
         with suppress(OSError):
             self.request.close()  # the server itself closes no TLS connection: it has the plain socket

@@ -103,8 +103,8 @@ def receive_refusal(response: BaseHTTPResponse, limit: int) -> bytes:
     Its status says what is to be known, whether or not the content is whole.
     """
     buffer = io.BytesIO()
-    with suppress(HTTPError):
-        for chunk in chunks(response):
+    with suppress(HTTPError, ValueError):  # as in chunks()
+        while chunk := response.read1(_CHUNK):  # which gives what there is before it fails
             buffer.write(chunk[: limit - buffer.tell()])
             if buffer.tell() == limit:
                 response.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .exceptions import ClientError, ServerError, StatusError
@@ -91,10 +92,10 @@ def _detail(response: Response, secrets: Iterable[str]) -> str:
 def _text(response: Response) -> str:
     named = re.search(r'charset="?([\w.:-]+)', response.headers.get("Content-Type", ""))
     content = response.content[:_SEARCHED]
-    try:
-        return content.decode(named[1] if named else "utf-8", "replace")
-    except (LookupError, UnicodeError):  # the server may name anything
-        return content.decode("utf-8", "replace")
+    with suppress(LookupError, UnicodeError):  # the server may name anything
+        if named and (text := content.decode(named[1], "replace")):
+            return text
+    return content.decode("utf-8", "replace")
 
 
 def credentials_sent(sent: Request, request: Request) -> Iterator[str]:

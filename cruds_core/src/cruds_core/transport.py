@@ -75,7 +75,7 @@ class Transport:
             ContentError: The content of the answer, or of the request, broke.
             AuthError: There were no credentials.
         """
-        call = _Call(self, request, sink)
+        call = _Call(self, request, sink, tolerates)
         while True:
             response = call.attempt(deserialize=deserialize)
             if response is None:
@@ -90,13 +90,20 @@ class Transport:
 class _Call:
     """One call of the user's: as many attempts as it takes."""
 
-    def __init__(self, transport: Transport, request: Request, sink: Sink | None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        request: Request,
+        sink: Sink | None,
+        tolerates: Callable[[int], bool],
+    ) -> None:
         self.transport = transport
         self.auth = transport.auth
         self.first = request
         self.request = request  # never authenticated: every attempt authenticates a copy of it
         self.sent = request
         self.sink = sink
+        self.tolerates = tolerates
         self.retry = transport.retry
         if "Idempotency-Key" in request.headers:
             self.retry = self.retry.new(allowed_methods=None)
@@ -201,7 +208,7 @@ class _Call:
                 self.auth.handle_response(self.sent, raw)
             self.in_scheme = False
             self.status = raw.status
-            if not 200 <= raw.status < 300:
+            if raw.status >= 300 and not self.tolerates(raw.status):
                 self.content = receive_refusal(raw, self.transport.max_response_size)
             elif self.sink is None:
                 self.content = receive(raw, self.transport.max_response_size)
