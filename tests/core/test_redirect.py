@@ -457,3 +457,14 @@ def test_other_3xx_is_an_answer(status: int) -> None:
     with Fault(reply(status, b"", Location="/there")) as server, client(server.url) as it:
         response = it.request("GET", "here", headers={"If-None-Match": '"1"'})
     assert (response.status, len(server.received)) == (status, 1)
+
+
+def test_a_parameter_is_no_credential() -> None:
+    """A redirect that repeats a parameter of the caller's is followed elsewhere, after another one."""
+    with Fault(reply(200, b"1")) as other, Fault(reply(200)) as server:
+        server.scripts[:] = [
+            reply(302, b"", Location="/y?page=1234567"),
+            reply(302, b"", Location=f"{other.url}/z?page=1234567"),
+        ]
+        with Client(server.url, "a-token") as it:
+            assert it.read("x", {"page": "1234567"}) == 1

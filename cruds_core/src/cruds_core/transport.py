@@ -14,7 +14,7 @@ from .failure import forget_locals, is_final, translate
 from .redirect import MAX_REDIRECTS, Refused, follow
 from .response import Response
 from .retry import repeats
-from .secret import credentials_added
+from .secret import credentials_added, mask
 from .status import credentials_sent, status_error
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _Call:
         self.auth = transport.auth
         self.first = request
         self.request = request  # never authenticated: every attempt authenticates a copy of it
-        self.sent = request
+        self.asked = self.sent = request  # of the last attempt, without and with credentials
         self.sink = sink
         self.tolerates = tolerates
         self.retry = transport.retry
@@ -156,13 +156,13 @@ class _Call:
             msg = f"{self}: the {response.status} redirect is not followed: {self.refusal}"
             return RedirectError(msg, response=response)
         return status_error(
-            response, self.request, self.sent, str(self), self.secrets, left_origin=self.left_origin
+            response, self.asked, self.sent, str(self), self.secrets, left_origin=self.left_origin
         )
 
     def _prepare(self) -> None:
         if self.attempts > 1:
-            self.secrets.update(credentials_sent(self.sent, self.request))
-        self.sent = self.request.copy()
+            self.secrets.update(credentials_sent(self.sent, self.asked))
+        self.asked, self.sent = self.request, self.request.copy()
         _rewind(self.sent)
         if self.auth is not None:
             self.auth.authenticate(self.sent)
@@ -259,7 +259,7 @@ class _Call:
         except Refused as refused:
             self.refusal = str(refused)
             return False
-        if target.origin != self.request.origin and any(secret in target.url for secret in self.secrets):
+        if target.origin != self.request.origin and mask(target.url, self.secrets) != target.url:
             self.refusal = "its Location takes the credentials to another origin"
             return False
         self.redirects += 1
