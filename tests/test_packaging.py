@@ -49,7 +49,13 @@ class Distribution:
         return Path(self.package).name
 
 
-CORE = Distribution("cruds_core", "src/cruds_core", "cruds-core", frozenset({"pluggy", "urllib3"}), {})
+CORE = Distribution(
+    "cruds_core",
+    "src/cruds_core",
+    "cruds-core",
+    frozenset({"pluggy", "urllib3"}),
+    {"cruds.auth": {"bearer": "cruds_core.plugin"}},
+)
 BASIC = Distribution(
     "cruds_auth_basic",
     "src/cruds_auth_basic",

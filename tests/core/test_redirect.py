@@ -460,10 +460,10 @@ def test_other_3xx_is_an_answer(status: int) -> None:
 
 
 def test_a_parameter_is_no_credential() -> None:
-    """A redirect that repeats a parameter of the caller's is followed elsewhere, after another one."""
+    """A redirect elsewhere may repeat a parameter of the caller's that another one has dropped."""
     with Fault(reply(200, b"1")) as other, Fault(reply(200)) as server:
         server.scripts[:] = [
-            reply(302, b"", Location="/y?page=1234567"),
+            reply(302, b"", Location="/y"),
             reply(302, b"", Location=f"{other.url}/z?page=1234567"),
         ]
         with Client(server.url, "a-token") as it:
