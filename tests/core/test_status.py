@@ -272,3 +272,33 @@ def test_no_hint_without_a_redirect() -> None:
             client.read("x")
         assert "redirect led" not in str(caught.value)
         assert f"GET {server.url}/y (redirected from GET {server.url}/x): 401" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("auth", "challenges", "said"),
+    [
+        ("s3cret", 'Basic realm="x"', "sent with Bearer credentials; the server asks for Basic"),
+        (
+            ("ada", "s3cret"),
+            'Digest realm="x", nonce="y", Bearer',
+            "sent with Basic credentials; the server asks for Digest, Bearer",
+        ),
+        (None, 'Basic realm="a, Bearer b"', "sent without Authorization; the server asks for Basic"),
+        (None, "", "sent without Authorization"),
+    ],
+)
+def test_a_401_says_who_asked_for_what(auth: Any, challenges: str, said: str) -> None:
+    """The message of a 401 says with which scheme the request was sent, and which the server asks for."""
+    error = refused(reply(401, b"", WWW_Authenticate=challenges), auth)
+    assert str(error) == f"GET {error.url}: 401 Unauthorized ({said})"
+
+
+@pytest.mark.parametrize("value", ["s3cret-key", "s3cret-key x", "s3cret=key"])
+@pytest.mark.parametrize("form", ["scheme", "header"])
+def test_a_401_shows_no_key_that_stands_alone(form: str, value: str) -> None:
+    """A key that is the whole of Authorization, without the name of a scheme, is not shown as one."""
+    if form == "scheme":
+        error = refused(reply(401, b""), ApiKey("Authorization", value))
+    else:
+        error = refused(reply(401, b""), headers={"Authorization": value})
+    assert "s3cret" not in str(error)

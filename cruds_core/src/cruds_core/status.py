@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 # The names of the schemes in a WWW-Authenticate: each stands before a parameter, another name or the end.
 _CHALLENGE = re.compile(r"(?:^|,)\s*([A-Za-z][A-Za-z0-9-]*)(?=\s+[A-Za-z0-9]|\s*(?:,|$))")
 
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+# The schemes of IANA's registry that clients use (RFC 9110, section 16.4.1).
+_SCHEMES = ("basic", "bearer", "digest", "dpop", "hoba", "mutual", "negotiate", "oauth", "vapid")
+
 _MEMBERS = ("type", "title", "status", "detail", "instance")  # RFC 9457, section 3.1
 
 _SHOWN = 1024  # characters of the content in a message
@@ -62,9 +67,13 @@ def status_error(
 
 def _who_asked(response: Response, sent: Request) -> str:
     """What a 401 should say beside the words of the server: what was sent, and what is wanted."""
-    scheme = sent.headers.get("Authorization", "").partition(" ")[0]
-    wanted = dict.fromkeys(_CHALLENGE.findall(response.headers.get("WWW-Authenticate", "")))
-    told = f" (sent with {scheme} credentials" if scheme else " (sent without Authorization"
+    scheme, _, credentials = sent.headers.get("Authorization", "").partition(" ")
+    unquoted = _QUOTED.sub('""', response.headers.get("WWW-Authenticate", ""))
+    wanted = dict.fromkeys(_CHALLENGE.findall(unquoted))
+    if not scheme:
+        told = " (sent without Authorization"
+    else:  # another word may be the secret itself
+        told = f" (sent with {scheme if credentials and scheme.lower() in _SCHEMES else 'other'} credentials"
     return told + (f"; the server asks for {', '.join(wanted)})" if wanted else ")")
 
 
