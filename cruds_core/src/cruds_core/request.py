@@ -164,6 +164,11 @@ class Request:
         """Whether its content can be sent again."""
         return self.content is None or isinstance(self.content, bytes) or self.content.seekable()
 
+    def rewind(self) -> None:
+        """Put a reader back to its start, if it can be."""
+        if not isinstance(self.content, (bytes, type(None))) and self.content.seekable():
+            self.content.seek(0)
+
     def __repr__(self) -> str:
         return f"<Request {self}>"
 

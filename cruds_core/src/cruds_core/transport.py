@@ -163,10 +163,10 @@ class _Call:
         if self.attempts > 1:
             self.secrets.update(credentials_sent(self.sent, self.asked))
         self.asked, self.sent = self.request, self.request.copy()
-        _rewind(self.sent)
+        self.sent.rewind()
         if self.auth is not None:
             self.auth.authenticate(self.sent)
-            _rewind(self.sent)  # the scheme may have read it
+            self.sent.rewind()  # the scheme may have read it
             if self.sent.url != self.request.url:
                 self._check_url()
         self.sent.headers.check()
@@ -299,9 +299,3 @@ class _Call:
             url=self.request.shown_url,
             attempts=self.attempts,
         )
-
-
-def _rewind(request: Request) -> None:
-    content = request.content
-    if content is not None and not isinstance(content, bytes) and content.seekable():
-        content.seek(0)
