@@ -8,10 +8,7 @@ import weakref
 
 
 class ForkSafeLock:
-    """A threading.Lock that is new in a forked child: a thread of the parent may have held it.
-
-    It is left out of a pickle and a copy of the object that has it: those get one of their own.
-    """
+    """A threading.Lock that is new in a forked child: a thread of the parent may have held it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,9 +20,6 @@ class ForkSafeLock:
     def __exit__(self, *_: object) -> None:
         if self._lock.locked():  # not in the child of a fork that was made while it was held
             self._lock.release()
-
-    def __reduce__(self) -> tuple[type[ForkSafeLock], tuple[()]]:
-        return ForkSafeLock, ()
 
     def renew(self) -> None:
         """Start with a free lock."""
