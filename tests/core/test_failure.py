@@ -195,6 +195,10 @@ def failure(request: pytest.FixtureRequest) -> Iterator[Failure]:
         yield Failure(error, cause, says, server.url, options, attempts=1 if final else 2)
 
 
+# Longer than a name can be (RFC 1035, section 2.3.4): the resolver refuses it without asking anybody.
+UNRESOLVABLE = ".".join(["x" * 60] * 5)
+
+
 def place(name: str, request: pytest.FixtureRequest) -> Iterator[Failure]:
     """Yields a failure of the way to the server."""
     nowhere = "http://127.0.0.1:1"  # a port of the system, which nobody has listened at for decades
@@ -203,8 +207,8 @@ def place(name: str, request: pytest.FixtureRequest) -> Iterator[Failure]:
             yield Failure(ConnectError, below.NewConnectionError, "Connection refused; check host", nowhere)
             return
         case "unresolved":
-            url = "http://nowhere.invalid"
-            yield Failure(NameResolutionError, below.NameResolutionError, '"nowhere.invalid" has no', url)
+            url = f"http://{UNRESOLVABLE}"
+            yield Failure(NameResolutionError, below.NameResolutionError, f'"{UNRESOLVABLE}" has no', url)
             return
         case "unanswered":
             with full_queue() as port:
@@ -249,7 +253,7 @@ def place(name: str, request: pytest.FixtureRequest) -> Iterator[Failure]:
             options = {"manager": urllib3.ProxyManager(nowhere)}
             yield Failure(ProxyError, below.ProxyError, "Connection refused", nginx.url, options)
         case "proxy unresolved":
-            options = {"manager": urllib3.ProxyManager("http://nowhere.invalid:3128")}
+            options = {"manager": urllib3.ProxyManager(f"http://{UNRESOLVABLE}:3128")}
             yield Failure(ProxyError, below.ProxyError, "proxy", nginx.tls_url, options)
         case "proxy asks":
             auth_proxy: Proxy = request.getfixturevalue("auth_proxy")

@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -157,6 +158,10 @@ class Echo(BaseHTTPRequestHandler):
 
 class IPv6Server(ThreadingHTTPServer):
     address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        """Bind without http.server's look-up of the host's name, which asks a name server."""
+        TCPServer.server_bind(self)
 
 
 def has_ipv6() -> bool:

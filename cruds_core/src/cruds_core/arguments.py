@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-# What else an argument may be.
-_OR = {"timeout": ", a urllib3.Timeout or None", "backoff_factor": ""}
-
-
 def flag(name: str, value: object) -> bool:
     """True or False."""
     if not isinstance(value, bool):
@@ -38,10 +34,10 @@ def whole(name: str, value: object, *, least: int = 0) -> int:
     return value
 
 
-def seconds(name: str, value: object, *, zero: bool) -> float:
-    """A finite number of seconds, not negative, and not 0 unless ``zero``."""
+def seconds(name: str, value: object, *, zero: bool, other: str = "") -> float:
+    """A finite number of seconds, not negative, not 0 unless ``zero``; ``other`` is what else would do."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        msg = f"{name} must be a number of seconds{_OR[name]} (got {_shown(value)})"
+        msg = f"{name} must be a number of seconds{other} (got {_shown(value)})"
         raise TypeError(msg)
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         msg = f"{name} must be a {'non-negative' if zero else 'positive'} number of seconds (got {value})"
@@ -53,7 +49,9 @@ def timeout(value: object) -> urllib3.Timeout:
     """Seconds for the connection and for each piece of an answer, None for no limit, or a Timeout."""
     if isinstance(value, urllib3.Timeout):
         return value
-    limit = None if value is None else seconds("timeout", value, zero=False)
+    limit = (
+        None if value is None else seconds("timeout", value, zero=False, other=", a urllib3.Timeout or None")
+    )
     return urllib3.Timeout(connect=limit, read=limit)
 
 
