@@ -162,6 +162,7 @@ class IPv6Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind without http.server's look-up of the host's name, which asks a name server."""
         TCPServer.server_bind(self)
+        self.server_port = self.socket.getsockname()[1]
 
 
 def has_ipv6() -> bool:
