@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from .exceptions import AuthError
-from .lock import ForkSafeLock
+from .lock import RenewalLock
 from .secret import Secret, SecretSource, SecretText, as_secret, fault_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from urllib3 import BaseHTTPResponse
 
     from .request import Request
@@ -53,7 +49,7 @@ class AuthABC(ABC):
                 msg = f"{cls.__name__}() takes no arguments"
                 raise TypeError(msg)
             self = super().__new__(cls)
-            object.__setattr__(self, "_held", _Held())  # past a subclass that is frozen
+            object.__setattr__(self, "_held", _Held(cls.__name__))  # past a subclass that is frozen
             return self
 
     def authenticate(self, request: Request) -> None:
@@ -88,7 +84,7 @@ class AuthABC(ABC):
         if self._held.token is None:
             return False
         failed = SecretText(request.headers.get("Authorization", "").removeprefix(f"{self.token_type} "))
-        with self._held.renewal(type(self).__name__):
+        with self._held.renewal:
             if self._held.token == failed:  # else another thread has renewed it already
                 self._held.token = self._checked(as_secret(self.renew(failed)), "renew")
             return self._held.token != failed
@@ -122,7 +118,7 @@ class AuthABC(ABC):
         token = held.token
         if token is not None and self.is_valid():
             return token
-        with held.renewal(type(self).__name__):
+        with held.renewal:
             if held.token is None or held.token == token or not self.is_valid():
                 held.token = self._checked(as_secret(self.access_token()), "access_token")
             return held.token
@@ -146,23 +142,9 @@ class AuthABC(ABC):
 class _Held:
     """The token that the base holds for a scheme, and the lock under which it is replaced."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheme: str) -> None:
         self.token: SecretText | None = None
-        self.lock = ForkSafeLock()
-        self._owner: int | None = None
-
-    @contextmanager
-    def renewal(self, scheme: str) -> Generator[None]:
-        """One thread at a time, and none a second time."""
-        if self._owner == threading.get_ident():
-            msg = f"{scheme} needs its own token to get one; let it use a Client of its own"
-            raise AuthError(msg)
-        with self.lock:
-            self._owner = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._owner = None
+        self.renewal = RenewalLock(scheme)
 
 
 def _token_fault(token: str) -> str | None:

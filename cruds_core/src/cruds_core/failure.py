@@ -152,12 +152,12 @@ def _reason(error: BaseException) -> str:
 
 
 def forget_locals(error: BaseException | None) -> None:
-    """Clear the frames of urllib3 and http.client, and a query: they hold the credentials that were sent."""
+    """Clear the frames of urllib3 and those below, and a query: they hold the credentials that were sent."""
     while error is not None:
         if isinstance(error, urllib3_errors.RequestError) and error.url is not None:
             error.url = without_query(error.url)
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            if frame.f_globals.get("__name__", "").startswith(("urllib3.", "http.")):
+            if frame.f_globals.get("__name__", "").partition(".")[0] in ("urllib3", "http", "ssl", "socket"):
                 with suppress(RuntimeError):  # it is a generator's, and not at its end
                     frame.clear()
         error = error.__cause__ or error.__context__

@@ -1,10 +1,12 @@
-"""A lock that a forked child finds free."""
+"""Locks that a forked child finds free."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
+
+from .exceptions import AuthError
 
 
 class ForkSafeLock:
@@ -14,16 +16,61 @@ class ForkSafeLock:
         self._lock = threading.Lock()
         _locks.add(self)
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
+    def acquire(self, *, blocking: bool = True) -> bool:
+        """Take the lock, and say whether it was to be had."""
+        return self._lock.acquire(blocking)
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
+        """Give it back."""
         if self._lock.locked():  # not in the child of a fork that was made while it was held
             self._lock.release()
 
     def renew(self) -> None:
         """Start with a free lock."""
         self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class RenewalLock(ForkSafeLock):
+    """Held by the one thread that gets a new token. It is not to be had twice: that would wait for itself.
+
+    Args:
+        scheme: The name of the class that it belongs to.
+    """
+
+    def __init__(self, scheme: str) -> None:
+        super().__init__()
+        self._scheme = scheme
+        self._owner: int | None = None
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        """Take the lock, and say whether it was to be had.
+
+        Raises:
+            AuthError: This thread has it already.
+        """
+        if blocking and self._owner == threading.get_ident():
+            msg = f"{self._scheme} needs its own token to get one; let it use a Client of its own"
+            raise AuthError(msg)
+        taken = super().acquire(blocking=blocking)
+        if taken:
+            self._owner = threading.get_ident()
+        return taken
+
+    def release(self) -> None:
+        """Give it back."""
+        self._owner = None
+        super().release()
+
+    def renew(self) -> None:
+        """Start with a free lock."""
+        self._owner = None
+        super().renew()
 
 
 _locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()

@@ -8,7 +8,7 @@ import html
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from .exceptions import AuthError
@@ -51,6 +51,13 @@ class SecretText(str):
         return MASK
 
 
+class SecretDict(dict[str, Any]):
+    """A dict that holds secrets: its repr shows nothing."""
+
+    def __repr__(self) -> str:
+        return MASK
+
+
 class Secret:
     """A text that is not shown, or a callable that returns one.
 
@@ -60,23 +67,25 @@ class Secret:
     Args:
         source: The text, or a callable without arguments that returns it.
         name: What the secret is called in messages: the parameter that took it.
+        lines: Whether it may have several lines, as a key in PEM has.
 
     Raises:
         TypeError: ``source`` is neither a str nor callable.
         ValueError: ``source`` is a text with control characters.
     """
 
-    __slots__ = ("_name", "_source")
+    __slots__ = ("_lines", "_name", "_source")
 
-    def __init__(self, source: SecretSource, name: str) -> None:
+    def __init__(self, source: SecretSource, name: str, *, lines: bool = False) -> None:
         if not isinstance(source, str) and not callable(source):
             msg = f"{name} must be a str or a callable that returns one (got {type(source).__name__})"
             raise TypeError(msg)
-        if isinstance(source, str) and (fault := fault_of(source)):
-            msg = f"{name} {fault}"
-            raise ValueError(msg)
         self._source = SecretText(source) if isinstance(source, str) else source
         self._name = name
+        self._lines = lines
+        if isinstance(source, str) and (fault := self._fault(source)):
+            msg = f"{name} {fault}"
+            raise ValueError(msg)
 
     def reveal(self) -> SecretText:
         """The secret itself.
@@ -90,15 +99,18 @@ class Secret:
         if value is None:
             msg = f"the callable given as {self._name} must return a str"
             raise AuthError(msg)
-        if fault := fault_of(value):
+        if fault := self._fault(value):
             msg = f"what the callable given as {self._name} returned {fault}"
             raise AuthError(msg)
         return value
 
+    def _fault(self, text: str) -> str | None:
+        return fault_of("".join(text.splitlines()) if self._lines else text)
+
     def __repr__(self) -> str:
         return MASK
 
-    def __reduce__(self) -> tuple[type[Secret], tuple[Callable[[], str], str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Another callable, such as a partial, would be pickled with the secret that it holds.
         if isinstance(self._source, SecretText) or not _is_importable(self._source):
             kind = "a plain text" if isinstance(self._source, SecretText) else "no importable function"
@@ -107,7 +119,7 @@ class Secret:
                 ", for example a function of a module that reads os.environ"
             )
             raise TypeError(msg)
-        return Secret, (self._source, self._name)
+        return _unpickle, (self._source, self._name, self._lines)
 
     def __copy__(self) -> Secret:
         return self
@@ -116,11 +128,20 @@ class Secret:
         return self
 
 
+def _unpickle(source: SecretSource, name: str, lines: bool) -> Secret:
+    return Secret(source, name, lines=lines)
+
+
 def _is_importable(source: Callable[[], str]) -> bool:
     found: object = sys.modules.get(getattr(source, "__module__", ""))
     for name in getattr(source, "__qualname__", "<none>").split("."):
         found = getattr(found, name, None)
     return found is source
+
+
+def hidden(value: Any) -> Any:
+    """The value, or where it is a str a secret that says nothing in a traceback with its locals."""
+    return SecretText(value) if isinstance(value, str) else value
 
 
 def as_secret(value: object) -> SecretText | None:

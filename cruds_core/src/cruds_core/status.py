@@ -51,7 +51,7 @@ def status_error(
         left_origin: Whether a redirect led to another origin, which is not given the credentials.
     """
     cls = ClientError if response.status < 500 else ServerError if response.status < 600 else StatusError
-    message = f"{call}: {response.status} {_phrase(response.status)}"
+    message = f"{call}: {response.status} {phrase(response.status)}"
     if detail := _detail(response, [*secrets, *credentials_sent(sent, request)]):
         message += f": {detail}"
     if response.status == 401:
@@ -77,7 +77,8 @@ def _who_asked(response: Response, sent: Request) -> str:
     return told + (f"; the server asks for {', '.join(wanted)})" if wanted else ")")
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """The reason phrase of a status (RFC 9110, section 15)."""
     try:
         return http.HTTPStatus(status).phrase
     except ValueError:
@@ -87,18 +88,23 @@ def _phrase(status: int) -> str:
 def _detail(response: Response, secrets: Iterable[str]) -> str:
     problem = response.problem or {}
     said = [str(problem[member]) for member in ("title", "detail") if problem.get(member)]
-    if said and said[0] == _phrase(response.status):  # RFC 9457, section 3.1.3: for "about:blank"
+    if said and said[0] == phrase(response.status):  # RFC 9457, section 3.1.3: for "about:blank"
         del said[0]
     more = {name: value for name, value in problem.items() if name not in _MEMBERS}
     if more and said:  # RFC 9457, section 3.2: an extension, such as the faults of each field
         said.append(json.dumps(more, ensure_ascii=False))
-    text = ": ".join(said) or _text(response)
+    return showable(": ".join(said) or text_of(response), secrets)
+
+
+def showable(text: str, secrets: Iterable[str]) -> str:
+    """What a server said, as it may stand in a message: one line, not long, with the secrets masked."""
     text = mask(text, secrets)
     text = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _SHOWN]).split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
-def _text(response: Response) -> str:
+def text_of(response: Response) -> str:
+    """The beginning of an answer's content as text, whatever it is."""
     named = re.search(r'charset="?([\w.:-]+)', response.headers.get("Content-Type", ""))
     content = response.content[:_SEARCHED]
     with suppress(LookupError, UnicodeError):  # the server may name anything

@@ -134,7 +134,7 @@ def _parse_host(host: str) -> Url:
     ):  # RFC 1035, section 2.3.4
         msg = f'host "{parts.host}" has a label that is empty or longer than 63 characters'
         raise ValueError(msg)
-    return parts._replace(scheme="http") if schemeless and _is_loopback(parts.host) else parts
+    return parts._replace(scheme="http") if schemeless and is_loopback(parts.host) else parts
 
 
 def _unparsable(shown: str) -> str:
@@ -146,7 +146,8 @@ def _unparsable(shown: str) -> str:
     return f'host "{shown}" cannot be parsed as a host name or an http(s) URL'
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, as it stands in a URL, is this machine."""
     if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, section 6.3
         return True
     try:
