@@ -10,8 +10,9 @@ from cruds_core.plugins import default
 
 if TYPE_CHECKING:
     from cruds_auth_basic import ApiKey, Basic, Digest
+    from cruds_auth_oauth2 import OAuth2
 
-__all__ = ["ApiKey", "AuthABC", "Basic", "BearerToken", "Digest"]
+__all__ = ["ApiKey", "AuthABC", "Basic", "BearerToken", "Digest", "OAuth2"]
 
 
 def __getattr__(name: str) -> Any:

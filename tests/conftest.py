@@ -4,12 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 import servers.apache
+import servers.django
 import servers.httpbin
 import servers.nginx
+import servers.oidc
 import servers.proxy
 import servers.tls
 
 from cruds.demo.api import DemoAPI
+from cruds.demo.authorization import AuthorizationServer
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +55,27 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.proxy.Pr
 def auth_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.proxy.Proxy]:
     """A running forward proxy that asks for a user and a password."""
     with servers.proxy.serve(tmp_path_factory.mktemp("auth_proxy"), user="proxy", password="pw") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def django(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.django.Django]:
+    """A running django-oauth-toolkit: an authorization server and a resource that it protects."""
+    with servers.django.serve(tmp_path_factory.mktemp("django")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def oidc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.oidc.Provider]:
+    """A running oidc-provider: an OAuth 2.0 server with two issuers."""
+    with servers.oidc.serve(tmp_path_factory.mktemp("oidc")) as server:
+        yield server
+
+
+@pytest.fixture
+def authority() -> Iterator[AuthorizationServer]:
+    """An embedded authorization server, which has given out nothing yet."""
+    with AuthorizationServer() as server:
         yield server
 
 

@@ -63,16 +63,25 @@ BASIC = Distribution(
     frozenset({"cruds-core"}),
     {"cruds.auth": dict.fromkeys(("basic", "digest", "apikey"), "cruds_auth_basic.plugin")},
 )
+OAUTH2 = Distribution(
+    "cruds_auth_oauth2",
+    "src/cruds_auth_oauth2",
+    "cruds-auth-oauth2",
+    frozenset({"cruds-core", "authlib", "cryptography", "joserfc"}),
+    {"cruds.auth": {"oauth2": "cruds_auth_oauth2.plugin"}},
+)
 UMBRELLA = Distribution(
     ".",
     "cruds",
     "cruds",
-    frozenset({"cruds-core", "cruds-auth-basic", "click", "rich"}),
+    frozenset({"cruds-core", "cruds-auth-basic", "cruds-auth-oauth2", "authlib", "click", "rich"}),
     {"console_scripts": {"cruds": "cruds.cli:main"}},
     ("CHANGELOG.md",),
 )
 
-every_distribution = pytest.mark.parametrize("ours", [CORE, BASIC, UMBRELLA], ids=lambda ours: ours.name)
+OURS = (CORE, BASIC, OAUTH2, UMBRELLA)
+
+every_distribution = pytest.mark.parametrize("ours", OURS, ids=lambda ours: ours.name)
 
 
 def run(command: Sequence[str | Path], cwd: Path, **env: str) -> str:
@@ -236,7 +245,7 @@ def test_the_extra_for_international_names(built: Path, ours: Distribution, need
     assert [str(requirement).startswith((f"{needs}<", f"{needs}>")) for requirement in extra] == [True]
 
 
-@pytest.mark.parametrize("ours", [BASIC, UMBRELLA], ids=lambda ours: ours.name)
+@pytest.mark.parametrize("ours", [BASIC, OAUTH2, UMBRELLA], ids=lambda ours: ours.name)
 def test_siblings_are_required_by_range(built: Path, ours: Distribution) -> None:
     """A sibling of this version fits and a later one of the same major version; the next major does not."""
     version = metadata(built, CORE).version
@@ -266,15 +275,13 @@ def test_entry_points_are_what_is_promised(built: Path, ours: Distribution) -> N
 
 def test_versions_agree(built: Path) -> None:
     """The version that each package says of itself is that of its distribution."""
-    ours = (CORE, BASIC, UMBRELLA)
-    script = (
-        "import json, cruds_core, cruds_auth_basic, cruds\nmodules = cruds_core, cruds_auth_basic, cruds\n"
-    )
+    script = f"import json, {', '.join(one.module for one in OURS)}\n"
+    script += f"modules = {', '.join(one.module for one in OURS)}\n"
     script += "print(json.dumps([[it.__name__, it.__version__, it.__file__] for it in modules]))"
-    wheels = [str(wheel(built, one)) for one in ours]
+    wheels = [str(wheel(built, one)) for one in OURS]
     told = json.loads(run([sys.executable, "-c", script], built, PYTHONPATH=os.pathsep.join(wheels)))
     assert [(name, version) for name, version, _ in told] == [
-        (one.module, str(metadata(built, one).version)) for one in ours
+        (one.module, str(metadata(built, one).version)) for one in OURS
     ]
     assert all(file.startswith(path) for (_, _, file), path in zip(told, wheels, strict=True))
 
@@ -283,7 +290,7 @@ def test_twine_takes_them(built: Path) -> None:
     """An index takes every wheel and sdist, and can show each README."""
     require_distribution("twine")
     paths = sorted(path for path in built.iterdir() if path.suffix in (".whl", ".gz"))
-    assert len(paths) == 6
+    assert len(paths) == 2 * len(OURS)
     run([sys.executable, "-m", "twine", "--no-color", "check", "--strict", *paths], built)
 
 
@@ -305,7 +312,7 @@ OLD_PIP = "23.2.1"
 WAYS = {
     "plain": ("./cruds_core", "./cruds_auth_basic"),
     "editable": ("-e", "./cruds_core", "-e", "./cruds_auth_basic"),
-    "umbrella": (".", "./cruds_core", "./cruds_auth_basic"),
+    "umbrella": (".", "./cruds_core", "./cruds_auth_basic", "./cruds_auth_oauth2"),
 }
 
 
@@ -355,8 +362,8 @@ def test_the_umbrella_is_installed_by_pip(installed: dict[str, Future[Path]], ap
     """With the umbrella come the documented names and the command."""
     python = installed["umbrella"].result()
     assert use(python, api)[0] == []
-    names = "import cruds, cruds_core; print(cruds.Client is cruds_core.Client, cruds.auth.Basic.__module__)"
-    assert run([python, "-c", names], python.parent) == "True cruds_auth_basic.basic\n"
+    names = "import cruds, cruds_core; print(cruds.Client is cruds_core.Client, cruds.auth.OAuth2.__module__)"
+    assert run([python, "-c", names], python.parent) == "True cruds_auth_oauth2.oauth2\n"
     assert "demo" in run([python.with_name("cruds"), "--help"], python.parent)
 
 

@@ -16,6 +16,8 @@ import cruds.auth
 import cruds.core
 import cruds.exception
 import cruds_auth_basic
+import cruds_auth_oauth2
+import cruds_auth_oauth2.exceptions
 import cruds_core
 from cruds_core import plugins
 
@@ -27,6 +29,7 @@ MODULES = [
     cruds_core,
     cruds_core.exceptions,
     cruds_auth_basic,
+    cruds_auth_oauth2,
 ]
 
 
@@ -39,16 +42,25 @@ def test_documented_names() -> None:
 
 
 def test_errors() -> None:
-    """cruds.exception has every error of the core, and nothing else."""
-    assert cruds.exception.__all__ == cruds_core.exceptions.__all__
-    for name in cruds.exception.__all__:
-        assert getattr(cruds.exception, name) is getattr(cruds_core, name)
+    """cruds.exception has every error of the core and of the plugins, and nothing else."""
+    for module in (cruds_core, cruds_auth_oauth2):
+        for name in module.exceptions.__all__:
+            assert getattr(cruds.exception, name) is getattr(module, name)
+    assert cruds.exception.__all__ == [*cruds_core.exceptions.__all__, *cruds_auth_oauth2.exceptions.__all__]
 
 
-@pytest.mark.parametrize("name", ["Basic", "Digest", "ApiKey"])
-def test_schemes(name: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (cruds_auth_basic, "Basic"),
+        (cruds_auth_basic, "Digest"),
+        (cruds_auth_basic, "ApiKey"),
+        (cruds_auth_oauth2, "OAuth2"),
+    ],
+)
+def test_schemes(module: ModuleType, name: str) -> None:
     """cruds.auth has the class of each installed scheme, under its own name."""
-    assert getattr(cruds.auth, name) is getattr(cruds_auth_basic, name)
+    assert getattr(cruds.auth, name) is getattr(module, name)
     assert name in dir(cruds.auth)
 
 
@@ -142,10 +154,11 @@ def test_importing_cruds_loads_no_plugin() -> None:
     """To import cruds, with cruds.auth, imports no plugin and neither click nor rich."""
     loaded = loaded_by("import cruds.auth, cruds.exception")
     assert "cruds.auth" in loaded
-    assert not {name.partition(".")[0] for name in loaded} & {"cruds_auth_basic", "click", "rich", "requests"}
+    unwanted = {"cruds_auth_basic", "cruds_auth_oauth2", "authlib", "click", "rich", "requests"}
+    assert not {name.partition(".")[0] for name in loaded} & unwanted
 
 
-@pytest.mark.parametrize("name", ["cruds", "cruds_core", "cruds_auth_basic"])
+@pytest.mark.parametrize("name", ["cruds", "cruds_core", "cruds_auth_basic", "cruds_auth_oauth2"])
 def test_typed(name: str) -> None:
     """Each package says that it is typed."""
     path = importlib.import_module(name).__file__

@@ -85,7 +85,10 @@ class Resources(Connection):
         scheme, _, credentials = self.headers.get("Authorization", "").partition(" ")
         basic = b64encode(f"{self.server.username}:{self.server.password}".encode())
         expected = {"basic": basic, "bearer": self.server.token.encode()}.get(scheme.lower())
-        if expected is None or not hmac.compare_digest(credentials.strip().encode(), expected):
+        accepted = expected is not None and hmac.compare_digest(credentials.strip().encode(), expected)
+        if self.server.is_token and scheme.lower() == "bearer":
+            accepted = self.server.is_token(credentials.strip())
+        if not accepted:
             # RFC 9110, section 11.6.1: one field may hold several challenges.
             challenges = 'Basic realm="CRUDs demo", charset="UTF-8", Bearer realm="CRUDs demo"'
             if scheme.lower() == "bearer":
@@ -262,15 +265,20 @@ class DemoAPI(Server):
     Args:
         username: of the Basic credentials; this and the next two are random unless given.
         password: of the Basic credentials.
-        token: the bearer token.
+        token: the bearer token, or a callable that says whether one is good.
     """
 
     def __init__(
-        self, *, username: str | None = None, password: str | None = None, token: str | None = None
+        self,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        token: str | Callable[[str], bool] | None = None,
     ) -> None:
         self.username = secrets.token_urlsafe(6) if username is None else username
         self.password = secrets.token_urlsafe() if password is None else password
-        self.token = secrets.token_urlsafe() if token is None else token
+        self.token = token if isinstance(token, str) else secrets.token_urlsafe()
+        self.is_token = token if callable(token) else None
         self.database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self.database.execute(SCHEMA)
         self.files: dict[tuple[str, str, str], tuple[str, bytes]] = {}

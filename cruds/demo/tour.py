@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 
 from rich.console import Console
 from rich.text import Text
 
 from cruds import Client
 from cruds.demo.api import DemoAPI
+from cruds.demo.authorization import AuthorizationServer
+from cruds_auth_oauth2 import OAuth2
 from cruds_core import StatusError
 
 
@@ -65,9 +68,9 @@ def tour(console: Console | None = None) -> None:
             story.step('read("books")', client.read("books"))
         with Client(api.url) as client, story.refused('read("books") without credentials', 401):
             client.read("books")
-        story.title(
-            f"{len(api.requests)} requests over {api.connections} connections. The code: cruds/demo/tour.py"
-        )
+        story.title(f"{len(api.requests)} requests over {api.connections} connections")
+    _oauth2(story)
+    story.title("The code: cruds/demo/tour.py")
 
 
 def _crud(story: Story, client: Client) -> None:
@@ -106,3 +109,28 @@ def _refusals(story: Story, client: Client) -> None:
     )
     with story.refused('read("flaky"): Retry-After: 3600', 503):
         client.read("flaky", params={"key": "later", "times": 9, "status": 503, "retry_after": 3600})
+
+
+def _oauth2(story: Story) -> None:
+    with AuthorizationServer(lifetime=1) as authority, DemoAPI(token=authority.is_active) as api:
+        story.title(f"The same API with OAuth 2.0: client credentials, from {authority.url}")
+        oauth2 = OAuth2(authority.token_url, authority.client_id, authority.client_secret, "read write")
+        with Client(api.url, auth=oauth2) as client:
+            story.step('create("books", {...})', client.create("books", {"name": "Dune"}))
+            if (token := oauth2.token) and token.expires_at:
+                story.step("oauth2.token", f"{token.scope}, until {token.expires_at:%H:%M:%S} UTC")
+            sleep(1)
+            story.step("1 s later: is_valid()", oauth2.is_valid())
+            story.step('read("books"), with a new token', client.read("books"))
+            sleep(1)
+            authority.lifetime = 3600
+            before = len(authority.token_requests)
+            with ThreadPoolExecutor(32) as threads:
+                list(threads.map(client.read, ["books/1"] * 32))
+            asked = len(authority.token_requests) - before
+            story.step("expired again, and 32 threads read", f"{asked} token request")
+            authority.revoke_all()
+            story.step("the server revokes it: is_valid()", f"{oauth2.is_valid()}: nobody told us")
+            found = client.read("books")
+            refused, answered = (request.status for request in api.requests[-2:])
+            story.step('read("books")', f"{refused}, a new token, {answered}: {found}")

@@ -39,6 +39,19 @@ def test_it_does_the_four_verbs_and_a_file(output: str) -> None:
     assert "'attempts': 2" in output  # the 503 was retried, and answered
 
 
+def test_a_token_is_renewed_and_recovered(output: str) -> None:
+    """A token expires and is renewed, once for 32 threads; a revoked one is replaced after its 401."""
+    steps = [
+        "oauth2.token +read write, until ",
+        r"is_valid\(\) +False",
+        r'read\("books"\), with a new token +\[\{',
+        "32 threads read +1 token request\n",
+        r"is_valid\(\) +True",
+        r'read\("books"\) +401, a new token, 200: \[\{',
+    ]
+    assert re.search(".*".join(steps), output, re.DOTALL)
+
+
 def test_the_command_says_its_version() -> None:
     """`cruds --version` prints the version of the distribution."""
     assert CliRunner().invoke(main, ["--version"]).output == "cruds, version 2.0.0\n"

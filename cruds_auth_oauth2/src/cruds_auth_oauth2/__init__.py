@@ -1,0 +1,30 @@
+"""OAuth 2.0 for the CRUDs REST client: three grants, one token for all threads."""
+
+from __future__ import annotations
+
+from .authorization import AuthorizationRequest
+from .exceptions import (
+    OAuth2Error,
+    OAuthAccessTokenError,
+    OAuthAuthorizationError,
+    OAuthDiscoveryError,
+    OAuthRevocationError,
+    OAuthStateError,
+)
+from .oauth2 import OAuth2
+from .tokens import Token
+
+__all__ = [
+    "AuthorizationRequest",
+    "OAuth2",
+    "OAuth2Error",
+    "OAuthAccessTokenError",
+    "OAuthAuthorizationError",
+    "OAuthDiscoveryError",
+    "OAuthRevocationError",
+    "OAuthStateError",
+    "Token",
+    "__version__",
+]
+
+__version__ = "2.0.0"

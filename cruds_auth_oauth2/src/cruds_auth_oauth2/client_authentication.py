@@ -1,0 +1,115 @@
+"""How a client proves itself to the authorization server (RFC 6749, section 2.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from urllib.parse import quote_plus, urlencode
+
+from authlib.oauth2.auth import ClientAuth
+
+from cruds_core import Headers, Secret
+from cruds_core.secret import MASK, SecretText, fault_of
+
+from .assertion import ASSERTION_TYPE, PrivateKey
+
+if TYPE_CHECKING:
+    from cruds_core import SecretSource
+
+#: OpenID Connect Core 1.0, section 9; the names that RFC 8414, section 2, refers to.
+Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
+
+
+class Authenticated(NamedTuple):
+    """A form with the client's credentials: what to send, and what in it must not be shown."""
+
+    headers: Headers
+    content: SecretText
+    secrets: list[str]
+
+    def __repr__(self) -> str:
+        return MASK
+
+
+class ClientAuthentication:
+    """The client's credentials, and the method that sends them.
+
+    Args:
+        client_id: The client identifier.
+        client_secret: The client secret; None or empty for a client without one.
+        private_key: The key of private_key_jwt.
+        method: One of `Method`; None to choose it by what is given.
+        audience: Who is to accept an assertion.
+        form_encode: Whether client_secret_basic encodes id and secret as RFC 6749, section 2.3.1, asks.
+
+    Raises:
+        TypeError: One has the wrong type.
+        ValueError: They do not go together.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: SecretSource | None,
+        private_key: PrivateKey | None,
+        method: Method | None,
+        *,
+        audience: str,
+        form_encode: bool,
+    ) -> None:
+        if not isinstance(client_id, str):
+            msg = f"client_id must be a str (got {type(client_id).__name__})"
+            raise TypeError(msg)
+        if fault := "is empty" if not client_id else fault_of(client_id):
+            msg = f"client_id {fault}"
+            raise ValueError(msg)
+        self.client_id = client_id
+        self._secret = Secret(client_secret, "client_secret") if client_secret else None
+        self._key = private_key
+        self._audience = audience
+        self._form_encode = form_encode
+        guess: Method = "client_secret_basic" if client_secret else "none"
+        self.method: Method = method or ("private_key_jwt" if private_key else guess)
+        if self.method not in get_args(Method):
+            names = ", ".join(f'"{name}"' for name in get_args(Method))
+            msg = f"token_endpoint_auth_method must be one of {names} (got {method!r})"
+            raise ValueError(msg)
+        if self.method.startswith("client_secret") is (self._secret is None):
+            msg = (
+                f'token_endpoint_auth_method "{self.method}" sends the client_secret, which is missing'
+                if self._secret is None
+                else f'client_secret is given, which token_endpoint_auth_method "{self.method}" does not send'
+            )
+            raise ValueError(msg)
+        if (self.method == "private_key_jwt") is not bool(private_key):
+            msg = 'private_key and the token_endpoint_auth_method "private_key_jwt" need each other'
+            raise ValueError(msg)
+        # RFC 7617, section 2: what stands before the first colon is the user-id.
+        if self.method == "client_secret_basic" and not form_encode and ":" in client_id:
+            msg = "client_id holds a colon, which client_secret_basic can send only form-encoded"
+            raise ValueError(msg)
+
+    def prepare(self, url: str, form: SecretText) -> Authenticated:
+        """Add the credentials to a form that is to be posted to ``url``.
+
+        Raises:
+            AuthError: A callable did not return the secret.
+        """
+        secret = SecretText() if self._secret is None else self._secret.reveal()
+        client_id, method, shown = self.client_id, self.method, [secret]
+        if self._key is not None:
+            secret, method = self._key.sign(client_id, self._audience), "none"
+            assertion = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": secret}
+            form = SecretText(f"{form}&{urlencode(assertion)}")
+            shown = [secret]
+        elif method == "client_secret_basic":
+            # authlib encodes nothing but Latin-1; what it is given here is ASCII, or octets of UTF-8.
+            encode = quote_plus if self._form_encode else _as_octets
+            client_id, secret = encode(client_id), SecretText(encode(secret))
+        headers = Headers({"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"})
+        auth: Any = ClientAuth(client_id, secret, method)
+        content = SecretText(auth.prepare("POST", url, headers, form)[2])
+        return Authenticated(headers, content, [*shown, secret, headers.get("Authorization", "")])
+
+
+def _as_octets(text: str) -> str:
+    return text.encode().decode("latin-1")

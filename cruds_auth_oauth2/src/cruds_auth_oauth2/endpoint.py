@@ -1,0 +1,124 @@
+"""The endpoints that a client posts to with its credentials: for tokens, and to revoke them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl
+
+from cruds_core import Headers, Request, RequestError
+from cruds_core.decoding import load_json
+from cruds_core.secret import SecretDict, SecretText, credentials_in, is_credential, mask
+from cruds_core.status import phrase, showable, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cruds_core import Response
+    from cruds_core.transport import Transport
+
+    from .client_authentication import ClientAuthentication
+    from .exceptions import OAuth2Error
+
+logger = logging.getLogger(__name__)
+
+# What can be done about the errors of RFC 6749, section 5.2.
+_REMEDIES = {
+    "invalid_client": "check client_id, client_secret and token_endpoint_auth_method",
+    "invalid_scope": "check scope",
+    "unauthorized_client": "whoever registered the client must allow it this grant",
+}
+
+
+class Endpoint:
+    """An endpoint of the authorization server that takes forms.
+
+    Args:
+        url: Its URL.
+        authentication: The client's credentials.
+        transport: How to get there.
+        error: What is raised when it gives no good answer.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        authentication: ClientAuthentication,
+        transport: Transport,
+        error: type[OAuth2Error],
+    ) -> None:
+        self.url = url
+        self._authentication = authentication
+        self._transport = transport
+        self._error = error
+
+    def post(self, what: str, form: SecretText, secrets: Sequence[SecretText]) -> SecretDict:
+        """Send a form, once, and return the members of the answer.
+
+        Args:
+            what: What it is called in messages.
+            form: The form, without the client's credentials.
+            secrets: What in it must not be shown.
+
+        Raises:
+            OAuth2Error: The answer is an error; or there was none, and a RequestError is the cause.
+            AuthError: A callable did not return the client's credentials.
+        """
+        authenticated = self._authentication.prepare(self.url, form)
+        headers = Headers.default(json=True)
+        headers.override(authenticated.headers)
+        # A connection that was kept can end while a request is on its way, which may not be sent again.
+        headers["Connection"] = "close"
+        request = Request("POST", self.url, headers, authenticated.content.encode())
+        try:
+            response = self._transport.send(request, deserialize=False, tolerates=lambda _: True)
+        except RequestError as error:
+            msg = f"{what}: {error}"
+            raise self._error(msg) from error
+        answer = _members(response)
+        if not 200 <= response.status < 300 or answer.get("error"):
+            raise self._refusal(what, response, answer, [*secrets, *authenticated.secrets])
+        logger.debug("%s: granted", what)
+        return answer
+
+    def _refusal(self, what: str, response: Response, answer: SecretDict, secrets: list[str]) -> OAuth2Error:
+        for secret in list(secrets):
+            secrets += credentials_in("Authorization", secret)
+        code, description = (
+            mask(value, secrets) if isinstance(value := answer.get(name), str) and value else None
+            for name in ("error", "error_description")
+        )
+        said = ": ".join(one for one in (code, description) if one) if code else _shown(response)
+        message = f"{what}: {response.method} {response.url}: {response.status} {phrase(response.status)}"
+        if said:
+            message += f": {showable(said, secrets)}"
+        if 300 <= response.status < 400:
+            message += "; it is never redirected: use the URL that it is redirected to"
+        elif code in _REMEDIES:
+            message += f"; {_REMEDIES[code]}"
+        return self._error(message, error=code, error_description=description, status=response.status)
+
+
+def _members(response: Response) -> SecretDict:
+    """The members of a JSON object or, as some servers still answer, a form; none of anything else."""
+    try:
+        value: Any = load_json(response.content)
+    except ValueError:
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind not in ("application/x-www-form-urlencoded", "text/plain"):
+            return SecretDict()
+        return SecretDict(parse_qsl(response.content.decode(errors="replace")))
+    return SecretDict(cast("dict[str, Any]", value)) if isinstance(value, dict) else SecretDict()
+
+
+def _shown(response: Response) -> str:
+    """What an answer without an error code says, but for members that could be tokens."""
+    try:
+        said = json.loads(
+            response.content,
+            object_hook=lambda members: {n: v for n, v in members.items() if not is_credential(n)},
+        )
+    except (ValueError, RecursionError):
+        return text_of(response)
+    return json.dumps(said, ensure_ascii=False)

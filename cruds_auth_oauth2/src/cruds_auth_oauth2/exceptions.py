@@ -1,0 +1,69 @@
+"""The errors of OAuth 2.0, below AuthError.
+
+AuthError
+└── OAuth2Error
+    ├── OAuthAccessTokenError         no access token could be had
+    │   └── OAuthAuthorizationError   the sign-in was refused or cannot go on (also RuntimeError)
+    ├── OAuthStateError               an answer to no request of ours (also RuntimeError)
+    ├── OAuthRevocationError          a token could not be revoked
+    └── OAuthDiscoveryError           the metadata of the authorization server cannot be used
+
+Every error can be pickled. None shows a token, a code, a state or a secret: what the server said is
+searched for those that were sent.
+"""
+
+from __future__ import annotations
+
+from cruds_core import AuthError
+
+__all__ = [
+    "OAuth2Error",
+    "OAuthAccessTokenError",
+    "OAuthAuthorizationError",
+    "OAuthDiscoveryError",
+    "OAuthRevocationError",
+    "OAuthStateError",
+]
+
+
+class OAuth2Error(AuthError):
+    """Base of the errors of this plugin. Never raised itself."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error: str | None = None,
+        error_description: str | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        #: The error code, such as ``invalid_grant`` (RFC 6749, sections 4.1.2.1 and 5.2), if there was one.
+        self.error = error
+        #: What the authorization server said of it, with any characters.
+        self.error_description = error_description
+        #: The status code of the answer, if there was one.
+        self.status = status
+
+
+class OAuthAccessTokenError(OAuth2Error):
+    """No access token could be had.
+
+    ``__cause__`` is the RequestError where the token endpoint gave no answer.
+    """
+
+
+class OAuthAuthorizationError(OAuthAccessTokenError, RuntimeError):
+    """The sign-in was refused, its answer is incomplete, or the object is not made for sign-ins."""
+
+
+class OAuthStateError(OAuth2Error, RuntimeError):
+    """The answer belongs to no pending request: forged, used before, too old, or of another browser."""
+
+
+class OAuthRevocationError(OAuth2Error):
+    """A token could not be revoked."""
+
+
+class OAuthDiscoveryError(OAuth2Error):
+    """The metadata of the authorization server could not be had, or must not be used."""

@@ -1,0 +1,510 @@
+"""OAuth2: the scheme that users construct."""
+
+from __future__ import annotations
+
+import copy
+import hmac
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from authlib.oauth2.rfc7009 import prepare_revoke_token_request
+
+from cruds_core import AuthABC, Secret, arguments
+from cruds_core.secret import SecretDict, SecretText, fault_of, hidden
+
+from .assertion import PrivateKey
+from .authorization import (
+    LIFETIME,
+    Authorization,
+    AuthorizationRequest,
+    Pending,
+    PendingRequests,
+    read_callback,
+)
+from .client_authentication import ClientAuthentication
+from .discovery import discover
+from .encryption import BrokenSealError, Keys
+from .endpoint import Endpoint
+from .exceptions import (
+    OAuthAccessTokenError,
+    OAuthAuthorizationError,
+    OAuthRevocationError,
+    OAuthStateError,
+)
+from .grants import Grants
+from .parameters import Parameters, read_details, read_scope
+from .server import check_url, transport
+from .token_source import TokenSource
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import urllib3
+    from urllib3 import BaseHTTPResponse
+
+    from cruds_core import Request, SecretSource
+
+    from .client_authentication import Method
+    from .tokens import Token
+
+_BYTES_OF_STATE = 16  # RFC 6749, section 10.10: guessing must succeed with at most 2^-128
+
+
+class OAuth2(AuthABC):
+    """OAuth 2.0 (RFC 6749): a token that is obtained, renewed and sent as ``Authorization: Bearer``.
+
+    What it is given decides on the grant:
+
+    * nothing more: **client credentials** (section 4.4), the program acts for itself;
+    * ``username`` and ``password``: **password** (section 4.3). RFC 9700, section 2.4, says that it "MUST NOT
+      be used": the program sees the user's password, and the user cannot limit what it does with it. It is
+      here for servers that offer nothing else;
+    * ``authorization_url`` and ``redirect_uri``: **authorization code** (section 4.1), always with PKCE
+      (RFC 7636, S256). A user signs in, in a browser, and the object has tokens for this user alone. Until
+      then it has none, and it never falls back to another grant.
+
+    An instance may be shared by many Clients and threads: they have one token. It is renewed before it
+    expires, by one thread, while the others go on with the one that lives; where none lives they wait for
+    the one. If that fails while a token lives, the token is used, and nobody tries again for 10 s. A 401
+    renews the token once. Tokens are sealed in memory.
+
+    Args:
+        url: The token endpoint: https, or http on this machine.
+        client_id: The client identifier.
+        client_secret: The client secret, or a callable that returns it, asked at each token request. None
+            or empty for a public client, or one with a ``private_key``.
+        scope: What to ask for: names separated by spaces, or a list of them.
+        authorization_details: The same in detail (RFC 9396): a list of objects, or JSON.
+        username: The user of the password grant.
+        password: The user's password, or a callable that returns it.
+        encryption_key: The key that seals what leaves the process (see `authorization_request`): a key of
+            ``cryptography.fernet.Fernet.generate_key()`` as a str, or any other text, which is stretched by
+            scrypt; or a callable that returns one. In a list the first one seals, and all of them open.
+        authorization_url: The authorization endpoint.
+        redirect_uri: Where the authorization server sends the browser back to.
+        state_length: Random bytes in ``state``, at least 16.
+        token_endpoint_auth_method: How the client proves itself: ``client_secret_basic``,
+            ``client_secret_post``, ``private_key_jwt`` or ``none``. Chosen by what is given unless named.
+        form_encode_basic: Whether client_secret_basic form-encodes id and secret, as RFC 6749,
+            section 2.3.1, asks. False for servers that do not decode them.
+        private_key: The private key of private_key_jwt (RFC 7523): RSA, EC or Ed25519, in PEM or as a JWK; or
+            a callable that returns it.
+        private_key_id: The ``kid`` by which the server knows the key.
+        assertion_audience: The ``aud`` of what the key signs; the issuer if it is known, else ``url``.
+        token_params: Further parameters for each token request, such as ``audience`` or ``resource``; a list
+            repeats its name.
+        authorization_params: Further parameters for each authorization request.
+        issuer: The authorization server's identifier. The answer to a sign-in must not name another one
+            (RFC 9207).
+        requires_issuer: Whether the answer must name it: the server's
+            ``authorization_response_iss_parameter_supported``.
+        revocation_url: The revocation endpoint (RFC 7009), for `revoke`.
+        leeway: Seconds before its end at which a token is renewed, at most a tenth of its lifetime.
+        timeout: Seconds to wait for the authorization server to connect, and for each piece of its answer.
+        verify_ssl: Whether its certificate is checked, or the path of the CAs, as a Client takes it.
+        manager: A urllib3 PoolManager or ProxyManager of your own to reach it.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: An argument has a value that cannot work, or does not go with the others.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client_id: str,
+        client_secret: SecretSource | None,
+        scope: str | Iterable[str] | None,
+        authorization_details: str | Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
+        username: str | None = None,
+        password: SecretSource | None = None,
+        encryption_key: SecretSource | Sequence[SecretSource] | None = None,
+        authorization_url: str | None = None,
+        redirect_uri: str | None = None,
+        state_length: int = 32,
+        *,
+        token_endpoint_auth_method: Method | None = None,
+        form_encode_basic: bool = True,
+        private_key: SecretSource | None = None,
+        private_key_id: str | None = None,
+        assertion_audience: str | None = None,
+        token_params: Mapping[str, str | Sequence[str]] | None = None,
+        authorization_params: Mapping[str, str | Sequence[str]] | None = None,
+        issuer: str | None = None,
+        requires_issuer: bool = False,
+        revocation_url: str | None = None,
+        leeway: float = 30.0,
+        timeout: float = 10.0,
+        verify_ssl: bool | str | os.PathLike[str] = True,
+        manager: urllib3.PoolManager | None = None,
+    ) -> None:
+        client_secret, password, private_key = hidden(client_secret), hidden(password), hidden(private_key)
+        encryption_key = hidden(encryption_key)
+        self.url = check_url("url", url)
+        self.client_id = client_id
+        self.scope = read_scope(scope)
+        details = read_details(authorization_details)
+        if issuer is not None:
+            check_url("issuer", issuer)
+        self._issuer = issuer  # as it is written: it is compared to the letter
+        self._requires_issuer = arguments.flag("requires_issuer", requires_issuer)
+        self._transport = transport(timeout=timeout, verify_ssl=verify_ssl, manager=manager)
+        authentication = ClientAuthentication(
+            client_id,
+            client_secret,
+            None if private_key is None else PrivateKey(private_key, private_key_id),
+            token_endpoint_auth_method,
+            audience=assertion_audience or issuer or self.url,
+            form_encode=arguments.flag("form_encode_basic", form_encode_basic),
+        )
+        self._grants = Grants(
+            Endpoint(self.url, authentication, self._transport, OAuthAccessTokenError),
+            scope=self.scope,
+            authorization_details=details,
+            user=_user(username, password),
+            params=Parameters("token_params", token_params),
+            leeway=arguments.seconds("leeway", leeway, zero=True),
+        )
+        self._authorization: Authorization | None = None
+        further = Parameters("authorization_params", authorization_params)
+        state_bytes = arguments.whole("state_length", state_length, least=_BYTES_OF_STATE)
+        endpoint = None if authorization_url is None else check_url("authorization_url", authorization_url)
+        if redirect_uri is not None:
+            _check_redirect_uri(redirect_uri)
+        if requires_issuer and issuer is None:
+            msg = "requires_issuer needs the issuer that is to be named"
+            raise ValueError(msg)
+        if endpoint is not None and redirect_uri is not None:
+            if username is not None:
+                msg = "username and redirect_uri are for different grants: a user signs in one way"
+                raise ValueError(msg)
+            self._authorization = Authorization(
+                endpoint,
+                client_id=client_id,
+                redirect_uri=redirect_uri,
+                scope=self.scope,
+                authorization_details=details,
+                params=further,
+                state_length=state_bytes,
+            )
+        self._keys = None if encryption_key is None else Keys(encryption_key)
+        self._pending = PendingRequests()
+        self._revocation = (
+            None
+            if revocation_url is None
+            else Endpoint(
+                check_url("revocation_url", revocation_url),
+                authentication,
+                self._transport,
+                OAuthRevocationError,
+            )
+        )
+        self._tokens = self._source(None)
+
+    @classmethod
+    def from_issuer(
+        cls,
+        issuer: str,
+        client_id: str,
+        client_secret: SecretSource | None = None,
+        scope: str | Iterable[str] | None = None,
+        *,
+        timeout: float = 10.0,
+        verify_ssl: bool | str | os.PathLike[str] = True,
+        manager: urllib3.PoolManager | None = None,
+        **options: Any,
+    ) -> Self:
+        """Ask an issuer for its endpoints (RFC 8414, or OpenID Connect Discovery), and use them.
+
+        Args:
+            issuer: The issuer identifier, exactly as the server writes it: an https URL.
+            client_id: As for the class, like all that follow.
+            client_secret: The client secret.
+            scope: What to ask for.
+            timeout: Seconds to wait for the server.
+            verify_ssl: How its certificate is checked.
+            manager: A manager of your own.
+            **options: Other arguments of the class; they go before what the server says.
+
+        Raises:
+            OAuthDiscoveryError: The issuer publishes no metadata, or that of another.
+            TypeError: As for the class, like the next.
+            ValueError: An argument has a value that cannot work.
+        """
+        client_secret, options = hidden(client_secret), SecretDict(options)
+        reach: dict[str, Any] = {"timeout": timeout, "verify_ssl": verify_ssl, "manager": manager}
+        found = transport(timeout=timeout, verify_ssl=verify_ssl, manager=manager)
+        metadata = discover(issuer, found)
+        if manager is None:
+            found.pool.close()
+        methods: Any = metadata.get("token_endpoint_auth_methods_supported") or []
+        if client_secret and "client_secret_post" in methods and "client_secret_basic" not in methods:
+            options.setdefault("token_endpoint_auth_method", "client_secret_post")
+        options.setdefault("authorization_url", metadata.get("authorization_endpoint"))
+        options.setdefault("revocation_url", metadata.get("revocation_endpoint"))
+        if metadata.get("authorization_response_iss_parameter_supported") is True:
+            options.setdefault("requires_issuer", True)
+        url = metadata["token_endpoint"]
+        return cls(url, client_id, client_secret, scope, issuer=issuer, **reach, **options)
+
+    def authenticate(self, request: Request) -> None:
+        """Send ``Authorization: Bearer`` with a token that is valid now (RFC 6750, section 2.1).
+
+        Raises:
+            OAuthAccessTokenError: There is none to be had.
+        """
+        request.headers["Authorization"] = f"Bearer {self._tokens.current().access_token}"
+
+    def handle_challenge(self, request: Request, response: BaseHTTPResponse) -> bool:
+        """Whether there is another token than the one that a 401 has refused.
+
+        Raises:
+            OAuthAccessTokenError: There should be one, and it could not be had.
+        """
+        failed = SecretText(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        held = self._tokens.token
+        if held is None or (held.access_token == failed and not self._tokens.can_renew):
+            return False
+        return self.renew(failed) != failed
+
+    def access_token(self) -> str:
+        """The access token: the one that is held if it is valid, else a new one.
+
+        Raises:
+            OAuthAccessTokenError: The authorization server gave none, or nobody has signed in.
+        """
+        return self._tokens.current().access_token
+
+    def renew(self, failed: str) -> str:
+        """The access token in place of one that was refused.
+
+        Raises:
+            OAuthAccessTokenError: There is none to be had.
+        """
+        failed = SecretText(failed)
+        held = self._tokens.token
+        if held is None or held.access_token != failed:
+            return self.access_token()
+        return self._tokens.renewed(held).access_token
+
+    def is_valid(self) -> bool:
+        """Whether an access token is held that has not expired."""
+        token = self._tokens.token
+        return token is not None and token.is_valid(time.time())
+
+    @property
+    def token(self) -> Token | None:
+        """What is known of the access token that is held: scope, expiry and type; None while none is."""
+        return self._tokens.token
+
+    def clear(self) -> None:
+        """Forget the tokens. The authorization server knows nothing of it: see `revoke`."""
+        self._tokens.put(None)
+
+    def revoke(self) -> None:
+        """Tell the authorization server that the tokens are not needed any more, and forget them (RFC 7009).
+
+        Raises:
+            OAuthRevocationError: The server did not do it; the tokens are still here. Or ``revocation_url``
+                is not known.
+        """
+        if self._revocation is None:
+            msg = "revocation_url is not known: give it, or make the object with from_issuer()"
+            raise OAuthRevocationError(msg)
+        token = self._tokens.token
+        if token is None:
+            return
+        if refresh := token.refresh_token:
+            self._revoke(self._revocation, SecretText(refresh), "refresh_token")
+        try:
+            self._revoke(self._revocation, SecretText(token.access_token), "access_token")
+        except OAuthRevocationError as error:
+            # RFC 7009, section 2.2.1: some servers revoke refresh tokens alone, and so their access tokens.
+            if not refresh or error.error != "unsupported_token_type":
+                raise
+        self._tokens.put(None)
+
+    def _revoke(self, endpoint: Endpoint, token: SecretText, hint: str) -> None:
+        form, _ = prepare_revoke_token_request(token, hint)
+        endpoint.post("the revocation", SecretText(form), [token])
+
+    def get_authorization_url(self, additional_params: Mapping[str, str] | None = None) -> str:
+        """Where the user's browser goes to sign in. Its ``state`` is remembered here, for 10 minutes.
+
+        Args:
+            additional_params: Further parameters for this request, such as ``prompt`` or ``login_hint``.
+
+        Raises:
+            OAuthAuthorizationError: ``authorization_url`` or ``redirect_uri`` is not configured (a
+                RuntimeError).
+            ValueError: A parameter is one that we set.
+        """
+        url, pending = self._signs_in().begin(Parameters("additional_params", additional_params))
+        self._pending.add(pending)
+        return str(url)
+
+    def parse_authorization_response(self, redirect_url: str) -> tuple[str, str]:
+        """What came back with the browser: the code and the state, once the issuer is checked (RFC 9207).
+
+        Args:
+            redirect_url: The URL that the browser was sent to, whole.
+
+        Returns:
+            The authorization code and the state, for `exchange_code_for_token`.
+
+        Raises:
+            OAuthAuthorizationError: The sign-in was refused, the URL lacks something, or it comes from
+                another issuer (a RuntimeError).
+        """
+        redirect_url = _text("redirect_url", redirect_url)
+        callback = read_callback(redirect_url, issuer=self._issuer, requires_issuer=self._requires_issuer)
+        if callback.refusal is not None:
+            self._pending.discard(callback.state or "")
+            raise callback.refusal
+        state = callback.state or SecretText()
+        self._pending.check(state)
+        return callback.code, state
+
+    def exchange_code_for_token(self, authorization_code: str, state: str) -> str:
+        """Exchange a code for tokens, which this object has from now on (RFC 6749, section 4.1.3).
+
+        Args:
+            authorization_code: The code that came back.
+            state: The state that came back. It works once.
+
+        Returns:
+            The access token.
+
+        Raises:
+            OAuthStateError: No sign-in of this state is pending here (a RuntimeError).
+            OAuthAccessTokenError: The authorization server refused the code, or gave no answer.
+        """
+        code, state = _text("authorization_code", authorization_code), _text("state", state)
+        del authorization_code
+        redirect_uri = self._signs_in().redirect_uri
+        verifier = self._pending.take(state, checked=self._requires_issuer)
+        token = self._grants.authorization_code(code, redirect_uri, verifier)
+        self._tokens.put(token)
+        return token.access_token
+
+    def authorization_request(
+        self, additional_params: Mapping[str, str | Sequence[str]] | None = None
+    ) -> AuthorizationRequest:
+        """A sign-in for one of many users: where the browser goes, and what its session keeps meanwhile.
+
+        What it keeps is sealed under ``encryption_key``, so any process with that key can go on with it, by
+        `sign_in`. Nothing is remembered here.
+
+        Args:
+            additional_params: Further parameters for this request, such as ``prompt`` or ``login_hint``.
+
+        Raises:
+            OAuthAuthorizationError: ``authorization_url``, ``redirect_uri`` or ``encryption_key`` is not
+                configured (a RuntimeError).
+            ValueError: A parameter is one that we set.
+        """
+        url, pending = self._signs_in().begin(Parameters("additional_params", additional_params))
+        sealed = self._seal().seal(self._purpose(), pending._asdict())
+        return AuthorizationRequest(str(url), sealed)
+
+    def sign_in(self, request: str, redirect_url: str) -> Self:
+        """Complete a sign-in, and return a new object for the user who signed in.
+
+        Args:
+            request: The ``sealed`` of the `authorization_request`, from this browser's session. Take it out
+                of there: it works once in a process, for 10 minutes.
+            redirect_url: The URL that the browser was sent to, whole.
+
+        Raises:
+            OAuthStateError: The two do not belong together, or the request is none of ours, used or too old
+                (a RuntimeError).
+            OAuthAuthorizationError: As for `parse_authorization_response`.
+            OAuthAccessTokenError: As for `exchange_code_for_token`.
+        """
+        request, redirect_url = _text("request", request), _text("redirect_url", redirect_url)
+        authorization, purpose = self._signs_in(), self._purpose()
+        try:
+            pending = Pending(**self._seal().open(purpose, request, LIFETIME))
+        except BrokenSealError as error:
+            msg = f"the request cannot be opened: {error}; begin a new sign-in"
+            raise OAuthStateError(msg) from None
+        callback = read_callback(redirect_url, issuer=self._issuer, requires_issuer=self._requires_issuer)
+        given = callback.state or ""
+        if not hmac.compare_digest(pending.state.encode(), given.encode("utf-8", "surrogatepass")):
+            msg = 'the "state" of the redirect URL is not the one of this request; begin a new sign-in'
+            raise OAuthStateError(msg)
+        self._pending.spend(pending.state)
+        if callback.refusal is not None:
+            raise callback.refusal
+        token = self._grants.authorization_code(callback.code, authorization.redirect_uri, pending.verifier)
+        user = copy.copy(self)
+        user._pending, user._tokens = PendingRequests(), self._source(token)
+        return user
+
+    def close(self) -> None:
+        """Close the connections to the authorization server. The object can be used again."""
+        self._transport.pool.close()
+
+    def _source(self, token: Token | None) -> TokenSource:
+        refreshes = self._authorization is not None or self._grants.user is not None
+        return TokenSource(
+            type(self).__name__,
+            None if self._authorization is not None else self._grants.first,
+            self._grants.refresh if refreshes else None,
+            token,
+        )
+
+    def _signs_in(self) -> Authorization:
+        if self._authorization is None:
+            msg = "a sign-in needs authorization_url and redirect_uri, which are not configured"
+            raise OAuthAuthorizationError(msg)
+        return self._authorization
+
+    def _seal(self) -> Keys:
+        if self._keys is None:
+            msg = "encryption_key is not configured, and the request leaves this process: give one to seal it"
+            raise OAuthAuthorizationError(msg)
+        return self._keys
+
+    def _purpose(self) -> str:
+        """What a sealed request is for: it works with no other client, server or redirect URI."""
+        return json.dumps(["sign-in", self.url, self.client_id, self._signs_in().redirect_uri])
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={getattr(self, name, '?')!r}" for name in ("url", "client_id", "scope"))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _user(username: str | None, password: SecretSource | None) -> tuple[str, Secret] | None:
+    if (username is None) is not (password is None):
+        msg = "username and password need each other"
+        raise ValueError(msg)
+    if username is None or password is None:
+        return None
+    if not isinstance(username, str):
+        msg = f"username must be a str (got {type(username).__name__})"
+        raise TypeError(msg)
+    if fault := fault_of(username):
+        msg = f"username {fault}"
+        raise ValueError(msg)
+    return username, Secret(password, "password")
+
+
+def _check_redirect_uri(uri: str) -> None:
+    if not isinstance(uri, str):
+        msg = f"redirect_uri must be a str (got {type(uri).__name__})"
+        raise TypeError(msg)
+    # RFC 6749, section 3.1.2; RFC 8252, section 7, has schemes of applications.
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x24-\x7e]+", uri):
+        msg = f'redirect_uri must be an absolute URI without a fragment, as it is registered (got "{uri}")'
+        raise ValueError(msg)
+
+
+def _text(name: str, value: object) -> SecretText:
+    if not isinstance(value, str):
+        msg = f"{name} must be a str (got {type(value).__name__})"
+        raise TypeError(msg)
+    return SecretText(value)

@@ -1,0 +1,69 @@
+"""The authorization server: how it is reached, and where it may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from urllib3 import Retry
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
+from cruds_core import arguments
+from cruds_core.event import default_observers
+from cruds_core.pool import Pool
+from cruds_core.transport import Transport
+from cruds_core.url import is_loopback, without_query
+
+if TYPE_CHECKING:
+    import os
+
+    import urllib3
+
+_MAX_ANSWER = 1 << 20  # bytes
+
+
+def transport(
+    *, timeout: float, verify_ssl: bool | str | os.PathLike[str], manager: urllib3.PoolManager | None
+) -> Transport:
+    """What requests to the authorization server go through: once, and never redirected.
+
+    Args:
+        timeout: Seconds to wait for a connection, and for each piece of an answer.
+        verify_ssl: As a Client takes it.
+        manager: As a Client takes it.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: An argument has a value that cannot work.
+    """
+    pool = Pool(
+        arguments.manager(manager), arguments.timeout(timeout), verify=arguments.verification(verify_ssl)
+    )
+    return Transport(pool, None, Retry(0, redirect=0), default_observers, _MAX_ANSWER)
+
+
+def check_url(name: str, url: object) -> str:
+    """The URL of an endpoint, to which credentials may be sent.
+
+    Raises:
+        TypeError: It is not a str.
+        ValueError: It is neither https nor on this machine (RFC 6749, section 3.2), or holds a fragment
+            or a user.
+    """
+    if not isinstance(url, str):
+        msg = f"{name} must be a str (got {type(url).__name__})"
+        raise TypeError(msg)
+    try:
+        parts = parse_url(url)
+    except LocationParseError:
+        parts = parse_url("")
+    if parts.scheme not in ("http", "https") or not parts.host:
+        msg = f'{name} must be an absolute https URL (got "{without_query(url)}")'
+        raise ValueError(msg)
+    if parts.scheme == "http" and not is_loopback(parts.host):
+        msg = f'{name} must be https: credentials would be readable on the way (got "{without_query(url)}")'
+        raise ValueError(msg)
+    if parts.auth is not None or parts.fragment is not None:
+        msg = f"{name} must hold neither a user nor a fragment (RFC 6749, section 3.2)"
+        raise ValueError(msg)
+    return parts.url

@@ -1,0 +1,174 @@
+"""One token, however many ask for it: kept, renewed ahead of its end, by one thread for all."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from cruds_core import ConnectError, CrudsError, ProxyError, RequestError, TLSError
+from cruds_core.lock import RenewalLock
+
+from .exceptions import OAuthAccessTokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .tokens import Token
+
+logger = logging.getLogger(__name__)
+
+#: Seconds without another try, once a renewal has failed while the token still lives.
+QUIET = 10.0
+
+
+_NOTHING_SENT = (ConnectError, TLSError, ProxyError)
+
+
+class TokenSource:
+    """Where a token comes from, and where it stays until it must be renewed.
+
+    Threads that find no valid token wait for the one that asks for it, and have its token or its error.
+    Threads that find one that is about to expire use it, but for the one that renews it.
+
+    Args:
+        scheme: The name of the class that it belongs to.
+        first: The grant that needs no person; None where a user must sign in.
+        refresh: The grant that takes a refresh token; None where the first one is as good.
+        token: What a sign-in brought.
+    """
+
+    def __init__(
+        self,
+        scheme: str,
+        first: Callable[[], Token] | None,
+        refresh: Callable[[Token], Token] | None,
+        token: Token | None = None,
+    ) -> None:
+        self._scheme = scheme
+        self._first = first
+        self._refresh = refresh
+        self._token = token
+        self._lock = RenewalLock(scheme)
+        self._spent: Token | None = None  # whose refresh token is of no more use
+        self._ended = 0  # how many renewals, failed or not
+        self._failure: CrudsError | None = None  # of the last one
+        self._quiet_until = -math.inf  # time.monotonic(): no renewal ahead of the end before it
+
+    @property
+    def token(self) -> Token | None:
+        """The token that is held, valid or not."""
+        return self._token
+
+    def current(self) -> Token:
+        """A token that is valid now.
+
+        Raises:
+            AuthError: There is none to be had.
+        """
+        token = self._token
+        if token is not None:
+            now = time.time()
+            if token.is_fresh(now):
+                return token
+            if token.is_valid(now):
+                return self._renewed_ahead(token)
+        return self.renewed(token)
+
+    def renewed(self, token: Token | None) -> Token:
+        """A token in place of one that is of no more use: a new one, or what another thread got meanwhile.
+
+        Raises:
+            AuthError: There is none to be had.
+        """
+        ended = self._ended
+        with self._lock:
+            if self._token is not None and self._token is not token:
+                return self._token
+            if self._ended != ended and self._failure is not None:  # while this thread waited
+                raise _copy(self._failure)
+            return self._renew()
+
+    def put(self, token: Token | None) -> None:
+        """Hold a token that came another way, or none."""
+        with self._lock:
+            self._token = token
+            self._quiet_until = -math.inf
+
+    @property
+    def can_renew(self) -> bool:
+        """Whether another token is to be had without the user."""
+        return self._first is not None or self._can_refresh(self._token)
+
+    def _can_refresh(self, held: Token | None) -> bool:
+        return self._refresh is not None and held is not None and held is not self._spent and held.refreshes
+
+    def _renewed_ahead(self, token: Token) -> Token:
+        if time.monotonic() < self._quiet_until or not self._lock.acquire(blocking=False):
+            return token
+        try:
+            return self._renew() if self._token is token else self._token or token
+        except Exception as error:
+            # A refresh without an answer may have been carried out. Another would look like the reuse of a
+            # stolen refresh token, which revokes this token, too (RFC 9700, section 4.14.2): it can wait.
+            waits = self._first is None and _may_have_acted(error)
+            self._quiet_until = math.inf if waits else time.monotonic() + QUIET
+            reason = error if isinstance(error, CrudsError) else type(error).__name__
+            logger.warning("the token could not be renewed, and is used until it expires: %s", reason)
+            return token
+        finally:
+            self._lock.release()
+
+    def _renew(self) -> Token:
+        try:
+            self._token = token = self._obtain()
+        except CrudsError as error:
+            self._failure = _copy(error)
+            raise
+        else:
+            self._failure = None
+            self._quiet_until = -math.inf
+            return token
+        finally:
+            self._ended += 1
+
+    def _obtain(self) -> Token:
+        held = self._token
+        if held is not None and self._refresh is not None and self._can_refresh(held):
+            try:
+                return self._refresh(held)
+            except OAuthAccessTokenError as error:
+                is_refused = error.error == "invalid_grant"
+                if is_refused or (self._first is not None and _may_have_acted(error)):
+                    self._spent = held
+                if not is_refused or self._first is None:
+                    raise
+        if self._first is None:
+            why = "nobody has signed in" if held is None else "the token cannot be refreshed any more"
+            msg = f"{why}: lead the user through a sign-in, as from get_authorization_url()"
+            raise OAuthAccessTokenError(msg)
+        return self._first()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._first is None and self._token is not None:
+            msg = f"the {self._scheme} of a user who has signed in is not pickled: its tokens are secrets"
+            raise TypeError(msg)
+        return TokenSource, (self._scheme, self._first, self._refresh)
+
+
+def _may_have_acted(error: Exception) -> bool:
+    """Whether the server may have carried a token request out, and we have nothing of it."""
+    if not isinstance(error, OAuthAccessTokenError) or error.error is not None:
+        return False
+    return isinstance(error.__cause__, RequestError) is not isinstance(error.__cause__, _NOTHING_SENT) or (
+        error.status is not None and error.status < 300
+    )
+
+
+def _copy(error: CrudsError) -> CrudsError:
+    """An error for another thread, without the traceback of this one."""
+    copied = copy.copy(error)
+    copied.__cause__ = copy.copy(error.__cause__)
+    return copied
