@@ -1,5 +1,6 @@
 """The examples of the README and the documents run, against the embedded API."""
 
+import builtins
 import re
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from cruds.demo.api import DemoAPI
+from cruds.demo.authorization import AuthorizationServer
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("cruds_*/README.md"), *ROOT.glob("docs/**/*.md")]
@@ -21,11 +23,27 @@ EXAMPLES = [
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Python example of the documents runs as it stands, with the API's address put in."""
-    with DemoAPI(username="ada", password="secret", token="a bearer token") as api:
-        code = re.sub(r"api\.example\.com(/v1)?", api.url.removeprefix("http://"), example)
+    with (
+        AuthorizationServer(client_id="a-client", client_secret="a secret") as authority,
+        DemoAPI(
+            username="ada",
+            password="secret",
+            token=lambda token: token == "a bearer token" or authority.is_active(token),
+        ) as api,
+    ):
+        code = re.sub(r"https?://api\.example\.com(/v1)?", api.url, example)
+        code = re.sub(r"api\.example\.com(/v1)?", api.url.removeprefix("http://"), code)
+        code = re.sub(r"https://auth\.example\.com", authority.url, code)
         module = ModuleType("example")
         monkeypatch.setitem(sys.modules, "example", module)  # what it defines can be imported, as by a pickle
+        said: list[str] = []
+        monkeypatch.setattr(builtins, "print", lambda *words: said.append(" ".join(map(str, words))))
+        # A user who goes where the program says, and tells where the browser was sent.
+        monkeypatch.setattr(builtins, "input", lambda _: authority.sign_in(said[-1].split()[-1]))
         exec(compile(code, "example", "exec"), vars(module))  # noqa: S102 - our own text
+        if "def callback(session, url)" in example:
+            session: dict[str, str] = {}
+            assert module.callback(session, authority.sign_in(module.login(session))) == []
 
 
 def test_local_links_lead_somewhere() -> None:

@@ -4,13 +4,14 @@ import dataclasses
 import os
 import pickle
 import threading
+from traceback import TracebackException
 from typing import Any
 
 import pytest
 import urllib3
 from servers.fault import Fault, reply
 
-from cruds_core import AuthABC, AuthError, BearerToken, Client, Request
+from cruds_core import AuthABC, AuthError, BearerToken, Client, PluginError, Request
 from cruds_core.lock import ForkSafeLock
 
 
@@ -148,6 +149,28 @@ def test_auth_that_is_nearly_right(auth: Any, said: str) -> None:
     """What was probably meant is in the message of what is refused."""
     with pytest.raises((TypeError, ValueError), match=said):
         Client("127.0.0.1", auth)
+
+
+@pytest.mark.parametrize(
+    ("auth", "options"),
+    [
+        ("hunter2hunter2", {"timeout": -1}),
+        (("ada", "hunter2hunter2"), {"timeout": -1}),
+        ({"scheme": "basic", "username": "ada", "password": "hunter2hunter2", "realm": "x"}, {}),
+        ({"scheme": "nothing", "token": "hunter2hunter2"}, {}),
+        ({"scheme": "bearer", "token": b"hunter2hunter2"}, {}),
+    ],
+)
+def test_no_secret_stands_in_a_traceback(auth: Any, options: dict[str, Any]) -> None:
+    """Whatever is wrong with a Client's arguments, its traceback with local variables shows no secret."""
+    with pytest.raises((TypeError, ValueError, PluginError)) as caught:
+        Client("127.0.0.1", auth, **options)
+    error: BaseException | None = caught.value
+    while error is not None:
+        shown = TracebackException.from_exception(error, capture_locals=True)
+        frames = [frame for frame in shown.stack if frame.filename != __file__]
+        assert "hunter2" not in str([frame.locals for frame in frames]) + str(error)
+        error = error.__cause__ or error.__context__
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

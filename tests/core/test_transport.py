@@ -513,3 +513,12 @@ def test_failing_stream_breaks_its_call_only() -> None:
             it.create("x", Shrinking(b"content"))
         assert it.read("x") == b"1"
     assert [(request.method, request.connection) for request in server.received] == [("GET", 1), ("GET", 2)]
+
+
+def test_a_connection_that_was_asked_to_close_is_not_used_again() -> None:
+    """After `Connection: close` the next request has a new connection, whatever the server said of it."""
+    with Fault(reply(200)) as server, client(server.url) as it:
+        it.read("first", headers={"Connection": "close"})
+        it.read("second")
+        it.read("third")
+        assert [request.connection for request in server.received] == [1, 2, 2]

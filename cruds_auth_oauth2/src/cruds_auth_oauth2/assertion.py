@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from typing import TYPE_CHECKING, Any
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, cast
 
 from cruds_core import AuthError, Secret
-from cruds_core.secret import SecretText
+from cruds_core.secret import SecretText, hidden
 
 if TYPE_CHECKING:
     from cruds_core import SecretSource
@@ -15,9 +18,17 @@ if TYPE_CHECKING:
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 _LIFETIME = 60  # seconds
+_JTI = 16  # random bytes
+_RSA = 2048  # bits; RFC 7518, section 3.3: "A key of size 2048 bits or larger MUST be used"
 
-# RFC 7518, section 3.1, and RFC 8037, section 3.1
-_ALGORITHMS = {"RSA": "RS256", "P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "EdDSA"}
+# RFC 7518, section 3.1, RFC 8037, section 3.1, and RFC 9864; the first is taken unless a JWK names another.
+_ALGORITHMS = {
+    "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    "P-256": ("ES256",),
+    "P-384": ("ES384",),
+    "P-521": ("ES512",),
+    "Ed25519": ("EdDSA", "Ed25519"),
+}
 
 
 class PrivateKey:
@@ -29,17 +40,18 @@ class PrivateKey:
 
     Raises:
         TypeError: ``source`` is neither a str nor callable, or ``key_id`` is not a str.
-        ValueError: ``source`` holds no private key that can sign: RSA, EC or Ed25519.
+        ValueError: ``source`` holds no private key that can sign.
     """
 
     def __init__(self, source: SecretSource, key_id: str | None = None) -> None:
+        source = hidden(source)
         if key_id is not None and not isinstance(key_id, str):
             msg = f"private_key_id must be a str (got {type(key_id).__name__})"
             raise TypeError(msg)
         self._source = Secret(source, "private_key", lines=True)
         self._key_id = key_id
         if isinstance(source, str):
-            _import_key(SecretText(source))
+            _sign(SecretText(source), key_id, {})
 
     def sign(self, client_id: str, audience: str) -> SecretText:
         """An assertion for one request: its ``jti`` is fresh, and it expires after 60 s.
@@ -51,47 +63,60 @@ class PrivateKey:
         Raises:
             AuthError: The callable returned no private key that can sign.
         """
-        from authlib.oauth2.rfc7523 import private_key_jwt_sign  # pyright: ignore[reportUnknownVariableType]
-
+        now = int(time.time())
+        claims: dict[str, str | int] = {  # RFC 7523, section 3
+            **{"iss": client_id, "sub": client_id, "aud": audience},
+            **{"iat": now, "exp": now + _LIFETIME, "jti": secrets.token_urlsafe(_JTI)},
+        }
         try:
-            key, algorithm, key_id = _import_key(self._source.reveal())
+            return _sign(self._source.reveal(), self._key_id, claims)
         except ValueError as error:
             fault = str(error)
-        else:
-            header = {"kid": self._key_id or key_id} if self._key_id or key_id else {}
-            return SecretText(
-                private_key_jwt_sign(
-                    key, client_id, audience, alg=algorithm, header=header, expires_in=_LIFETIME
-                )
-            )
-        msg = f"what the callable given as private_key returned is no use: {fault}"
+        msg = f"what the callable given as private_key returned is none: {fault}"
         raise AuthError(msg)
 
 
-def _import_key(text: SecretText) -> tuple[Any, str, str | None]:
-    """The key, its algorithm, and its ``kid`` where it has one.
+def _sign(text: SecretText, key_id: str | None, claims: dict[str, str | int]) -> SecretText:
+    """Sign claims (RFC 7519).
 
     Raises:
-        ValueError: It cannot sign. The message quotes nothing of it.
+        ValueError: The key cannot sign. The message quotes nothing of it.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
+    from joserfc import jwt
     from joserfc.errors import JoseError
+    from joserfc.jws import JWSRegistry
+
+    class Registry(JWSRegistry):
+        """Warns of no algorithm: those that would deserve it are not in ours."""
+
+        def get_alg(self, name: str) -> Any:
+            return self.algorithms[name]
 
     try:
         key = _from_jwk(text) if text.lstrip().startswith("{") else _from_pem(text)
-        kind: str = getattr(key, "curve_name", key.key_type)
-        if key.is_private and kind in _ALGORITHMS:
-            return key, key.alg or _ALGORITHMS[kind], key.kid
+        known = _ALGORITHMS[getattr(key, "curve_name", key.key_type)]
+        algorithm = key.alg or known[0]
+        if key.is_private and algorithm in known:
+            key_id = key_id or key.kid
+            header = {"alg": algorithm} | ({"kid": key_id} if key_id else {})
+            return SecretText(jwt.encode(header, claims, key, registry=Registry()))
     except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, LookupError, RecursionError):
         pass  # what they say may quote the key
-    msg = "private_key must be a private RSA, EC or Ed25519 key, in unencrypted PEM or as a JWK"
+    msg = (
+        "private_key must be a private key that can sign, RSA of 2048 bits or more, EC or Ed25519, in "
+        "unencrypted PEM or as a JWK"
+    )
     raise ValueError(msg)
 
 
 def _from_jwk(text: SecretText) -> Any:
     from joserfc.jwk import import_key
 
-    return import_key(json.loads(text))
+    members = cast("dict[str, Any]", json.loads(text))
+    if members["kty"] == "RSA" and len(base64.urlsafe_b64decode(members["n"] + "==")) * 8 < _RSA:
+        raise ValueError
+    return import_key(members)
 
 
 def _from_pem(text: SecretText) -> Any:
@@ -100,7 +125,7 @@ def _from_pem(text: SecretText) -> Any:
     from joserfc.jwk import ECKey, OKPKey, RSAKey
 
     match load_pem_private_key(text.encode(), None):
-        case rsa.RSAPrivateKey():
+        case rsa.RSAPrivateKey(key_size=size) if size >= _RSA:
             return RSAKey.import_key(text)
         case ec.EllipticCurvePrivateKey():
             return ECKey.import_key(text)

@@ -12,11 +12,12 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri  # pyright: igno
 from authlib.oauth2.rfc7636 import create_s256_code_challenge  # pyright: ignore[reportUnknownVariableType]
 
 from cruds_core.lock import ForkSafeLock
-from cruds_core.secret import MASK, SecretText
+from cruds_core.secret import MASK, SecretText, fault_of, mask
 from cruds_core.status import showable
 
 from .encryption import Sealed
 from .exceptions import OAuthAuthorizationError, OAuthStateError
+from .parameters import RESERVED
 
 if TYPE_CHECKING:
     from .parameters import Parameters
@@ -88,6 +89,9 @@ class Authorization:
         params: Parameters,
         state_length: int,
     ) -> None:
+        if own := {name for name, _ in parse_qsl(urlsplit(url).query)} & RESERVED:
+            msg = f"authorization_url holds {min(own)!r}, which is set by us"
+            raise ValueError(msg)
         self.redirect_uri = redirect_uri
         self._url = url
         self._client_id = client_id
@@ -104,7 +108,10 @@ class Authorization:
         )
         # RFC 9700, section 2.1.1: S256, the one method that does not give the verifier away.
         challenge = cast("str", create_s256_code_challenge(pending.verifier))  # type: ignore[no-untyped-call]
-        others = urlencode([*self._params, *more])
+        more_names = {name for name, _ in more}
+        others = urlencode(
+            [*((name, value) for name, value in self._params if name not in more_names), *more]
+        )
         url = cast(
             "str",
             prepare_grant_uri(
@@ -135,21 +142,25 @@ def read_callback(redirect_url: SecretText, *, issuer: str | None, requires_issu
         OAuthAuthorizationError: It says nothing that can be understood, or comes from another issuer.
     """
     said = _parameters(redirect_url)
+    brought = [said[name] for name in ("code", "state") if name in said]
     # RFC 9207, section 2.4: "If the value does not match the expected issuer identifier, clients MUST reject
     # the authorization response and MUST NOT proceed with the authorization grant." A refusal leads to no
     # grant, and servers forget to name themselves in it.
     missing_issuer = "iss" not in said and requires_issuer and "error" not in said
     if issuer is not None and (missing_issuer or said.get("iss", issuer) != issuer):
-        named = f'the issuer "{showable(said["iss"], ())}"' if "iss" in said else "no issuer"
+        named = f'the issuer "{showable(said["iss"], brought)}"' if "iss" in said else "no issuer"
         msg = f'the redirect URL names {named}, where "{issuer}" was asked (RFC 9207, section 2.4)'
         raise OAuthAuthorizationError(msg)
     refusal = None
     if "error" in said:
-        error, description = (showable(said.get(name, ""), ()) for name in ("error", "error_description"))
-        message = f"the sign-in was refused: {error}" + (f": {description}" if description else "")
+        error, description = (mask(said.get(name, ""), brought) for name in ("error", "error_description"))
+        message = f"the sign-in was refused: {showable(': '.join(filter(None, (error, description))), ())}"
         refusal = OAuthAuthorizationError(message, error=error, error_description=description or None)
     elif missing := [name for name in ("code", "state") if not said.get(name)]:
         msg = f'the redirect URL has no "{missing[0]}" (RFC 6749, section 4.1.2); give it whole'
+        raise OAuthAuthorizationError(msg)
+    elif fault := fault_of(said["code"]):
+        msg = f'the "code" in the redirect URL {fault}'
         raise OAuthAuthorizationError(msg)
     return Callback(said.get("state"), said.get("code", SecretText()), refusal)
 
@@ -158,7 +169,7 @@ def _parameters(redirect_url: SecretText) -> dict[str, SecretText]:
     try:
         parts = urlsplit(redirect_url)
         query = [(name, SecretText(value)) for name, value in parse_qsl(parts.query, keep_blank_values=True)]
-        fragment = dict(parse_qsl(parts.fragment)).keys()
+        fragment = dict(parse_qsl(parts.fragment, keep_blank_values=True)).keys()
     except ValueError:
         pass  # what it says may quote the URL
     else:
@@ -201,7 +212,7 @@ class PendingRequests:
     def discard(self, state: str) -> None:
         """Forget a request that was refused."""
         with self._lock:
-            if (name := _name(state)) in self._began:
+            if (name := _name(state)) in self._verifiers:
                 self._forget(name)
 
     def take(self, state: str, *, checked: bool) -> SecretText:

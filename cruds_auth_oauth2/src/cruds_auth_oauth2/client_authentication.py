@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 from urllib.parse import quote_plus, urlencode
 
 from authlib.oauth2.auth import ClientAuth
@@ -38,7 +38,9 @@ class ClientAuthentication:
         client_secret: The client secret; None or empty for a client without one.
         private_key: The key of private_key_jwt.
         method: One of `Method`; None to choose it by what is given.
-        audience: Who is to accept an assertion.
+        key_id: The ``kid`` of the key.
+        audience: Who is to accept an assertion; ``server`` unless given.
+        server: The authorization server.
         form_encode: Whether client_secret_basic encodes id and secret as RFC 6749, section 2.3.1, asks.
 
     Raises:
@@ -50,10 +52,12 @@ class ClientAuthentication:
         self,
         client_id: str,
         client_secret: SecretSource | None,
-        private_key: PrivateKey | None,
+        private_key: SecretSource | None,
         method: Method | None,
         *,
-        audience: str,
+        key_id: str | None,
+        audience: str | None,
+        server: str,
         form_encode: bool,
     ) -> None:
         if not isinstance(client_id, str):
@@ -63,12 +67,19 @@ class ClientAuthentication:
             msg = f"client_id {fault}"
             raise ValueError(msg)
         self.client_id = client_id
-        self._secret = Secret(client_secret, "client_secret") if client_secret else None
-        self._key = private_key
-        self._audience = audience
+        has_secret = client_secret is not None and not (isinstance(client_secret, str) and not client_secret)
+        self._secret = Secret(cast("SecretSource", client_secret), "client_secret") if has_secret else None
+        self._key = None if private_key is None else PrivateKey(private_key, key_id)
+        if audience is not None and not isinstance(audience, str):
+            msg = f"assertion_audience must be a str (got {type(audience).__name__})"
+            raise TypeError(msg)
+        if private_key is None and (key_id is not None or audience is not None):
+            msg = "private_key_id and assertion_audience are of no use without a private_key"
+            raise ValueError(msg)
+        self._audience = audience or server
         self._form_encode = form_encode
-        guess: Method = "client_secret_basic" if client_secret else "none"
-        self.method: Method = method or ("private_key_jwt" if private_key else guess)
+        guess: Method = "client_secret_basic" if self._secret else "none"
+        self.method: Method = method or ("private_key_jwt" if self._key else guess)
         if self.method not in get_args(Method):
             names = ", ".join(f'"{name}"' for name in get_args(Method))
             msg = f"token_endpoint_auth_method must be one of {names} (got {method!r})"
@@ -80,7 +91,7 @@ class ClientAuthentication:
                 else f'client_secret is given, which token_endpoint_auth_method "{self.method}" does not send'
             )
             raise ValueError(msg)
-        if (self.method == "private_key_jwt") is not bool(private_key):
+        if (self.method == "private_key_jwt") is (self._key is None):
             msg = 'private_key and the token_endpoint_auth_method "private_key_jwt" need each other'
             raise ValueError(msg)
         # RFC 7617, section 2: what stands before the first colon is the user-id.

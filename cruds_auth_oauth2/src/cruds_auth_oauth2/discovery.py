@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc8414 import get_well_known_url
 from authlib.oidc.discovery import get_well_known_url as get_openid_url
@@ -13,7 +12,7 @@ from cruds_core.decoding import load_json
 from cruds_core.status import showable
 
 from .exceptions import OAuthDiscoveryError
-from .server import check_url
+from .server import check_issuer, check_url
 
 if TYPE_CHECKING:
     from cruds_core.transport import Transport
@@ -31,10 +30,7 @@ def discover(issuer: str, transport: Transport) -> dict[str, Any]:
         ValueError: ``issuer`` is neither https nor on this machine, or has a query or a fragment.
         OAuthDiscoveryError: There is none to be had, it is of another issuer, or it lacks a token endpoint.
     """
-    check_url("issuer", issuer)
-    if urlsplit(issuer).query:
-        msg = "issuer must not have a query (RFC 8414, section 2)"
-        raise ValueError(msg)
+    check_issuer(issuer)
     faults: list[str] = []
     for url in _well_known(issuer):
         request = Request("GET", url, Headers.default(json=True))

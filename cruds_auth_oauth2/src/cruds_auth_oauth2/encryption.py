@@ -8,13 +8,14 @@ import functools
 import hashlib
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from cruds_core import Secret
-from cruds_core.secret import MASK, SecretText
+from cruds_core import AuthError, Secret
+from cruds_core.secret import MASK, SecretBytes, SecretDict, SecretText, hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,12 +100,12 @@ class Keys:
             purpose: What the record is for; it can be opened for nothing else.
             record: The record.
         """
-        key = self._keys[0].reveal()
+        key = _revealed(self._keys[0])
         salt = b"" if _is_fernet(key) else _process_salt
         sealed = _fernet(key, salt).encrypt(json.dumps([purpose, record]).encode()).decode()
         return f"{base64.urlsafe_b64encode(salt).decode()}.{sealed}" if salt else sealed
 
-    def open(self, purpose: str, sealed: str, lifetime: int | None = None) -> dict[str, SecretText]:
+    def open(self, purpose: str, sealed: str, lifetime: int | None = None) -> SecretDict:
         """The record.
 
         Args:
@@ -115,14 +116,13 @@ class Keys:
         Raises:
             BrokenSealError: It is none of ours, for something else, or too old.
         """
-        salt, _, token = sealed.encode("ascii", "replace").rpartition(b".")
+        salt, _, token = map(SecretBytes, sealed.encode("ascii", "replace").rpartition(b"."))
         for fernet in self._candidates(salt):
-            try:
-                found: Any = json.loads(fernet.decrypt(token, ttl=lifetime))
-            except InvalidToken:
-                continue
-            if found[0] == purpose:
-                return {name: SecretText(value) for name, value in found[1].items()}
+            # A key that seals other things, too, opens them as well.
+            with suppress(InvalidToken, ValueError, RecursionError):
+                found = json.loads(fernet.decrypt(token, ttl=lifetime), object_pairs_hook=_record)
+                if isinstance(found, list) and found[:1] == [purpose] and isinstance(found[-1], SecretDict):
+                    return found[-1]
         msg = "it is not sealed under encryption_key for this purpose, or is too old"
         raise BrokenSealError(msg)
 
@@ -134,9 +134,21 @@ class Keys:
         if len(decoded) not in (0, _SALT):
             return
         for secret in self._keys:
-            key = secret.reveal()
+            key = _revealed(secret)
             if _is_fernet(key) is not bool(decoded):
                 yield _fernet(key, decoded)
+
+
+def _revealed(secret: Secret) -> SecretText:
+    key = secret.reveal()
+    if not key:
+        msg = "what the callable given as encryption_key returned is empty"
+        raise AuthError(msg)
+    return key
+
+
+def _record(pairs: list[tuple[str, Any]]) -> SecretDict:
+    return SecretDict((name, hidden(value)) for name, value in pairs)
 
 
 def _is_fernet(key: str) -> bool:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, cast
+import re
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
-from cruds_core import Headers, Request, RequestError
+from cruds_core import Headers, Request, RequestError, ResponseTooLargeError
 from cruds_core.decoding import load_json
 from cruds_core.secret import SecretDict, SecretText, credentials_in, is_credential, mask
 from cruds_core.status import phrase, showable, text_of
 
+from .tokens import UnusableAnswerError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cruds_core import Response
     from cruds_core.transport import Transport
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from .exceptions import OAuth2Error
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 # What can be done about the errors of RFC 6749, section 5.2.
 _REMEDIES = {
@@ -53,13 +58,16 @@ class Endpoint:
         self._transport = transport
         self._error = error
 
-    def post(self, what: str, form: SecretText, secrets: Sequence[SecretText]) -> SecretDict:
-        """Send a form, once, and return the members of the answer.
+    def post(
+        self, what: str, form: SecretText, secrets: Sequence[SecretText], read: Callable[[SecretDict], _T]
+    ) -> _T:
+        """Send a form, once, and return what is read from the answer.
 
         Args:
             what: What it is called in messages.
             form: The form, without the client's credentials.
             secrets: What in it must not be shown.
+            read: Makes something of the members of the answer; raises UnusableAnswerError if it cannot.
 
         Raises:
             OAuth2Error: The answer is an error; or there was none, and a RequestError is the cause.
@@ -68,11 +76,14 @@ class Endpoint:
         authenticated = self._authentication.prepare(self.url, form)
         headers = Headers.default(json=True)
         headers.override(authenticated.headers)
-        # A connection that was kept can end while a request is on its way, which may not be sent again.
+        # A connection that is kept can end while a request is on its way, which may not be sent again.
         headers["Connection"] = "close"
         request = Request("POST", self.url, headers, authenticated.content.encode())
         try:
             response = self._transport.send(request, deserialize=False, tolerates=lambda _: True)
+        except ResponseTooLargeError as error:
+            msg = f"{what}: POST {request.shown_url}: the answer is larger than any that holds a token"
+            raise self._error(msg) from error
         except RequestError as error:
             msg = f"{what}: {error}"
             raise self._error(msg) from error
@@ -80,7 +91,11 @@ class Endpoint:
         if not 200 <= response.status < 300 or answer.get("error"):
             raise self._refusal(what, response, answer, [*secrets, *authenticated.secrets])
         logger.debug("%s: granted", what)
-        return answer
+        try:
+            return read(answer)
+        except UnusableAnswerError as error:
+            msg = f"{what}: {response.method} {response.url}: the answer cannot be used: {error}"
+            raise self._error(msg, status=response.status) from None
 
     def _refusal(self, what: str, response: Response, answer: SecretDict, secrets: list[str]) -> OAuth2Error:
         for secret in list(secrets):
@@ -89,7 +104,7 @@ class Endpoint:
             mask(value, secrets) if isinstance(value := answer.get(name), str) and value else None
             for name in ("error", "error_description")
         )
-        said = ": ".join(one for one in (code, description) if one) if code else _shown(response)
+        said = ": ".join(one for one in (code, description) if one) if code else _shown(response, answer)
         message = f"{what}: {response.method} {response.url}: {response.status} {phrase(response.status)}"
         if said:
             message += f": {showable(said, secrets)}"
@@ -112,13 +127,16 @@ def _members(response: Response) -> SecretDict:
     return SecretDict(cast("dict[str, Any]", value)) if isinstance(value, dict) else SecretDict()
 
 
-def _shown(response: Response) -> str:
-    """What an answer without an error code says, but for members that could be tokens."""
-    try:
-        said = json.loads(
-            response.content,
-            object_hook=lambda members: {n: v for n, v in members.items() if not is_credential(n)},
-        )
-    except (ValueError, RecursionError):
-        return text_of(response)
-    return json.dumps(said, ensure_ascii=False)
+def _shown(response: Response, answer: SecretDict) -> str:
+    """What an answer without an error code says, but for what could be a token."""
+    if answer:
+        return json.dumps(_harmless(answer), ensure_ascii=False)
+    text = text_of(response)
+    return "" if re.search(r"(access|refresh|id)_token", text, re.IGNORECASE) else text
+
+
+def _harmless(said: Any) -> Any:
+    if isinstance(said, dict):
+        members = cast("dict[str, Any]", said)
+        return {name: _harmless(members[name]) for name in members if not is_credential(name)}
+    return list(map(_harmless, cast("list[object]", said))) if isinstance(said, list) else said

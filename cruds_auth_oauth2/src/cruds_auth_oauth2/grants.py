@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from typing import TYPE_CHECKING, cast
@@ -12,8 +13,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_token_request
 from cruds_core.secret import SecretText
 from cruds_core.status import showable
 
-from .exceptions import OAuthAccessTokenError
-from .tokens import Token, UnusableAnswerError
+from .tokens import Token
 
 if TYPE_CHECKING:
     from cruds_core import Secret
@@ -77,13 +77,10 @@ class Grants:
         code = {name: value for name, value in form if name == "code"}  # which it insists on
         others = SecretText(urlencode([*(pair for pair in form if pair[0] != "code"), *self._params]))
         body = SecretText(prepare_token_request(grant, others, **code))
-        asked_at = time.time()
-        answer = self._endpoint.post(f"the {grant} grant", body, secrets)
-        try:
-            token = Token.read(answer, asked_at=asked_at, leeway=self._leeway, scope=self._scope, held=held)
-        except UnusableAnswerError as error:
-            msg = f"the {grant} grant: POST {self._endpoint.url}: the answer cannot be used: {error}"
-            raise OAuthAccessTokenError(msg, status=200) from None
+        read = functools.partial(
+            Token.read, asked_at=time.time(), leeway=self._leeway, scope=self._scope, held=held
+        )
+        token = self._endpoint.post(f"the {grant} grant", body, secrets, read)
         asked = held.scope if held else self._scope
         if asked and token.scope and set(asked.split()) != set(token.scope.split()):
             granted = showable(token.scope, ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hmac
 import json
 import re
@@ -13,8 +14,8 @@ from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 
 from cruds_core import AuthABC, Secret, arguments
 from cruds_core.secret import SecretDict, SecretText, fault_of, hidden
+from cruds_core.url import without_query
 
-from .assertion import PrivateKey
 from .authorization import (
     LIFETIME,
     Authorization,
@@ -35,7 +36,7 @@ from .exceptions import (
 )
 from .grants import Grants
 from .parameters import Parameters, read_details, read_scope
-from .server import check_url, transport
+from .server import check_issuer, check_url, transport
 from .token_source import TokenSource
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class OAuth2(AuthABC):
     * ``username`` and ``password``: **password** (section 4.3). RFC 9700, section 2.4, says that it "MUST NOT
       be used": the program sees the user's password, and the user cannot limit what it does with it. It is
       here for servers that offer nothing else;
-    * ``authorization_url`` and ``redirect_uri``: **authorization code** (section 4.1), always with PKCE
+    * ``redirect_uri``, with ``authorization_url``: **authorization code** (section 4.1), always with PKCE
       (RFC 7636, S256). A user signs in, in a browser, and the object has tokens for this user alone. Until
       then it has none, and it never falls back to another grant.
 
@@ -142,22 +143,23 @@ class OAuth2(AuthABC):
         manager: urllib3.PoolManager | None = None,
     ) -> None:
         client_secret, password, private_key = hidden(client_secret), hidden(password), hidden(private_key)
-        encryption_key = hidden(encryption_key)
+        encryption_key, token_params = hidden(encryption_key), hidden(token_params)
+        authorization_params = hidden(authorization_params)
         self.url = check_url("url", url)
         self.client_id = client_id
         self.scope = read_scope(scope)
         details = read_details(authorization_details)
-        if issuer is not None:
-            check_url("issuer", issuer)
-        self._issuer = issuer  # as it is written: it is compared to the letter
+        self._issuer = None if issuer is None else check_issuer(issuer)
         self._requires_issuer = arguments.flag("requires_issuer", requires_issuer)
         self._transport = transport(timeout=timeout, verify_ssl=verify_ssl, manager=manager)
         authentication = ClientAuthentication(
             client_id,
             client_secret,
-            None if private_key is None else PrivateKey(private_key, private_key_id),
+            private_key,
             token_endpoint_auth_method,
-            audience=assertion_audience or issuer or self.url,
+            key_id=private_key_id,
+            audience=assertion_audience,
+            server=issuer or self.url,
             form_encode=arguments.flag("form_encode_basic", form_encode_basic),
         )
         self._grants = Grants(
@@ -168,28 +170,29 @@ class OAuth2(AuthABC):
             params=Parameters("token_params", token_params),
             leeway=arguments.seconds("leeway", leeway, zero=True),
         )
-        self._authorization: Authorization | None = None
         further = Parameters("authorization_params", authorization_params)
         state_bytes = arguments.whole("state_length", state_length, least=_BYTES_OF_STATE)
         endpoint = None if authorization_url is None else check_url("authorization_url", authorization_url)
-        if redirect_uri is not None:
-            _check_redirect_uri(redirect_uri)
         if requires_issuer and issuer is None:
             msg = "requires_issuer needs the issuer that is to be named"
             raise ValueError(msg)
-        if endpoint is not None and redirect_uri is not None:
-            if username is not None:
-                msg = "username and redirect_uri are for different grants: a user signs in one way"
-                raise ValueError(msg)
-            self._authorization = Authorization(
+        if redirect_uri is not None and username is not None:
+            msg = "username and redirect_uri are for different grants: a user signs in one way"
+            raise ValueError(msg)
+        self._redirect_uri = None if redirect_uri is None else _check_redirect_uri(redirect_uri)
+        self._authorization = (
+            None
+            if endpoint is None or self._redirect_uri is None
+            else Authorization(
                 endpoint,
                 client_id=client_id,
-                redirect_uri=redirect_uri,
+                redirect_uri=self._redirect_uri,
                 scope=self.scope,
                 authorization_details=details,
                 params=further,
                 state_length=state_bytes,
             )
+        )
         self._keys = None if encryption_key is None else Keys(encryption_key)
         self._pending = PendingRequests()
         self._revocation = (
@@ -240,8 +243,9 @@ class OAuth2(AuthABC):
         metadata = discover(issuer, found)
         if manager is None:
             found.pool.close()
-        methods: Any = metadata.get("token_endpoint_auth_methods_supported") or []
-        if client_secret and "client_secret_post" in methods and "client_secret_basic" not in methods:
+        methods: Any = metadata.get("token_endpoint_auth_methods_supported")
+        listed = isinstance(methods, list) and "client_secret_basic" not in methods
+        if client_secret and listed and "client_secret_post" in methods:
             options.setdefault("token_endpoint_auth_method", "client_secret_post")
         options.setdefault("authorization_url", metadata.get("authorization_endpoint"))
         options.setdefault("revocation_url", metadata.get("revocation_endpoint"))
@@ -266,9 +270,9 @@ class OAuth2(AuthABC):
         """
         failed = SecretText(request.headers.get("Authorization", "").removeprefix("Bearer "))
         held = self._tokens.token
-        if held is None or (held.access_token == failed and not self._tokens.can_renew):
-            return False
-        return self.renew(failed) != failed
+        if held is not None and held.access_token != failed:  # another thread has renewed it
+            return True
+        return self._tokens.can_renew and self.renew(failed) != failed
 
     def access_token(self) -> str:
         """The access token: the one that is held if it is valid, else a new one.
@@ -314,24 +318,25 @@ class OAuth2(AuthABC):
         if self._revocation is None:
             msg = "revocation_url is not known: give it, or make the object with from_issuer()"
             raise OAuthRevocationError(msg)
-        token = self._tokens.token
-        if token is None:
-            return
+        self._tokens.give_up(functools.partial(self._revoke, self._revocation))
+
+    def _revoke(self, endpoint: Endpoint, token: Token) -> None:
         if refresh := token.refresh_token:
-            self._revoke(self._revocation, SecretText(refresh), "refresh_token")
+            self._revoke_one(endpoint, refresh, "refresh_token")
         try:
-            self._revoke(self._revocation, SecretText(token.access_token), "access_token")
+            self._revoke_one(endpoint, token.access_token, "access_token")
         except OAuthRevocationError as error:
             # RFC 7009, section 2.2.1: some servers revoke refresh tokens alone, and so their access tokens.
             if not refresh or error.error != "unsupported_token_type":
                 raise
-        self._tokens.put(None)
 
-    def _revoke(self, endpoint: Endpoint, token: SecretText, hint: str) -> None:
-        form, _ = prepare_revoke_token_request(token, hint)
-        endpoint.post("the revocation", SecretText(form), [token])
+    def _revoke_one(self, endpoint: Endpoint, token: str, hint: str) -> None:
+        form = SecretText(prepare_revoke_token_request(token, hint)[0])
+        endpoint.post("the revocation", form, [SecretText(token)], lambda _: None)
 
-    def get_authorization_url(self, additional_params: Mapping[str, str] | None = None) -> str:
+    def get_authorization_url(
+        self, additional_params: Mapping[str, str | Sequence[str]] | None = None
+    ) -> str:
         """Where the user's browser goes to sign in. Its ``state`` is remembered here, for 10 minutes.
 
         Args:
@@ -342,6 +347,7 @@ class OAuth2(AuthABC):
                 RuntimeError).
             ValueError: A parameter is one that we set.
         """
+        additional_params = hidden(additional_params)
         url, pending = self._signs_in().begin(Parameters("additional_params", additional_params))
         self._pending.add(pending)
         return str(url)
@@ -359,6 +365,7 @@ class OAuth2(AuthABC):
             OAuthAuthorizationError: The sign-in was refused, the URL lacks something, or it comes from
                 another issuer (a RuntimeError).
         """
+        redirect_url = hidden(redirect_url)
         redirect_url = _text("redirect_url", redirect_url)
         callback = read_callback(redirect_url, issuer=self._issuer, requires_issuer=self._requires_issuer)
         if callback.refusal is not None:
@@ -382,8 +389,11 @@ class OAuth2(AuthABC):
             OAuthStateError: No sign-in of this state is pending here (a RuntimeError).
             OAuthAccessTokenError: The authorization server refused the code, or gave no answer.
         """
+        authorization_code, state = hidden(authorization_code), hidden(state)
         code, state = _text("authorization_code", authorization_code), _text("state", state)
-        del authorization_code
+        if fault := fault_of(code) if code else "is empty":
+            msg = f"authorization_code {fault}"
+            raise OAuthAuthorizationError(msg)
         redirect_uri = self._signs_in().redirect_uri
         verifier = self._pending.take(state, checked=self._requires_issuer)
         token = self._grants.authorization_code(code, redirect_uri, verifier)
@@ -406,6 +416,7 @@ class OAuth2(AuthABC):
                 configured (a RuntimeError).
             ValueError: A parameter is one that we set.
         """
+        additional_params = hidden(additional_params)
         url, pending = self._signs_in().begin(Parameters("additional_params", additional_params))
         sealed = self._seal().seal(self._purpose(), pending._asdict())
         return AuthorizationRequest(str(url), sealed)
@@ -424,11 +435,13 @@ class OAuth2(AuthABC):
             OAuthAuthorizationError: As for `parse_authorization_response`.
             OAuthAccessTokenError: As for `exchange_code_for_token`.
         """
+        request, redirect_url = hidden(request), hidden(redirect_url)
         request, redirect_url = _text("request", request), _text("redirect_url", redirect_url)
         authorization, purpose = self._signs_in(), self._purpose()
         try:
-            pending = Pending(**self._seal().open(purpose, request, LIFETIME))
-        except BrokenSealError as error:
+            record = self._seal().open(purpose, request, LIFETIME)
+            pending = Pending(record["state"], record["verifier"])
+        except (BrokenSealError, KeyError) as error:
             msg = f"the request cannot be opened: {error}; begin a new sign-in"
             raise OAuthStateError(msg) from None
         callback = read_callback(redirect_url, issuer=self._issuer, requires_issuer=self._requires_issuer)
@@ -449,11 +462,11 @@ class OAuth2(AuthABC):
         self._transport.pool.close()
 
     def _source(self, token: Token | None) -> TokenSource:
-        refreshes = self._authorization is not None or self._grants.user is not None
+        signs_in = self._redirect_uri is not None
         return TokenSource(
             type(self).__name__,
-            None if self._authorization is not None else self._grants.first,
-            self._grants.refresh if refreshes else None,
+            None if signs_in else self._grants.first,
+            self._grants.refresh if signs_in or self._grants.user is not None else None,
             token,
         )
 
@@ -474,8 +487,10 @@ class OAuth2(AuthABC):
         return json.dumps(["sign-in", self.url, self.client_id, self._signs_in().redirect_uri])
 
     def __repr__(self) -> str:
-        shown = (f"{name}={getattr(self, name, '?')!r}" for name in ("url", "client_id", "scope"))
-        return f"{type(self).__name__}({', '.join(shown)})"
+        url, *others = (getattr(self, name, "?") for name in ("url", "client_id", "scope"))
+        return "{}(url={!r}, client_id={!r}, scope={!r})".format(
+            type(self).__name__, without_query(url), *others
+        )
 
 
 def _user(username: str | None, password: SecretSource | None) -> tuple[str, Secret] | None:
@@ -493,7 +508,7 @@ def _user(username: str | None, password: SecretSource | None) -> tuple[str, Sec
     return username, Secret(password, "password")
 
 
-def _check_redirect_uri(uri: str) -> None:
+def _check_redirect_uri(uri: str) -> str:
     if not isinstance(uri, str):
         msg = f"redirect_uri must be a str (got {type(uri).__name__})"
         raise TypeError(msg)
@@ -501,10 +516,11 @@ def _check_redirect_uri(uri: str) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x24-\x7e]+", uri):
         msg = f'redirect_uri must be an absolute URI without a fragment, as it is registered (got "{uri}")'
         raise ValueError(msg)
+    return uri
 
 
 def _text(name: str, value: object) -> SecretText:
-    if not isinstance(value, str):
-        msg = f"{name} must be a str (got {type(value).__name__})"
-        raise TypeError(msg)
-    return SecretText(value)
+    if isinstance(value, SecretText):
+        return value
+    msg = f"{name} must be a str (got {type(value).__name__})"
+    raise TypeError(msg)

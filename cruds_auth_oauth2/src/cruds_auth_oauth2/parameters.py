@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from cruds_core.secret import SecretText, fault_of, is_credential
+from cruds_core.secret import SecretText, fault_of, hidden, is_credential
 
 #: Parameters of a form or a query; a name may stand in several.
 Pairs: TypeAlias = "list[tuple[str, str]]"
@@ -43,10 +43,10 @@ class Parameters:
         self._name = name
         self._pairs: Pairs = []
         for key in given or {}:
-            self._add(key, given[key])  # type: ignore[index]
+            self._add(key, hidden(given[key]))  # type: ignore[index]
 
     def _add(self, key: object, value: object) -> None:
-        if not isinstance(key, str) or not key or key in RESERVED:
+        if not isinstance(key, str) or not key or key in RESERVED or fault_of(key):
             msg = f"{self._name} cannot hold {key!r}: it is set by us, or is no name of a parameter"
             raise ValueError(msg)
         values = cast("Any", value) if isinstance(value, (list, tuple)) else [value]
@@ -57,10 +57,13 @@ class Parameters:
             if fault := fault_of(one):
                 msg = f'{self._name}["{key}"] {fault}'
                 raise ValueError(msg)
-            self._pairs.append((key, SecretText(one) if is_credential(key) else one))
+            self._pairs.append((key, SecretText(one) if is_credential(key) else str(one)))
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._pairs)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Parameters:
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         if names := [name for name, value in self._pairs if isinstance(value, SecretText)]:
@@ -85,7 +88,10 @@ def read_scope(scope: str | Iterable[str] | None) -> str | None:
     """
     if scope is None:
         return None
-    names = scope.split() if isinstance(scope, str) else list(scope)
+    if not isinstance(scope, (str, list, tuple, set, frozenset)):
+        msg = f"scope must be a str or a list of these (got {type(scope).__name__})"
+        raise TypeError(msg)
+    names = scope.split() if isinstance(scope, str) else list(cast("Iterable[Any]", scope))
     for name in names:
         if not isinstance(name, str):
             msg = f"scope must be a str or a list of these (got {type(name).__name__} in it)"
@@ -119,8 +125,9 @@ def read_details(details: object) -> str | None:
         msg = 'authorization_details must be a list of objects, each with a "type" (RFC 9396, section 2)'
         raise ValueError(msg)
     try:
-        return json.dumps(listed, separators=(",", ":"), allow_nan=False) if listed else None
-    except (TypeError, ValueError) as error:
+        plain = [dict(one) for one in listed]
+        return json.dumps(plain, separators=(",", ":"), allow_nan=False) if plain else None
+    except (TypeError, ValueError, RecursionError) as error:
         fault = str(error)
     msg = f"authorization_details cannot be written as JSON: {fault}"
     raise ValueError(msg)

@@ -67,3 +67,17 @@ def check_url(name: str, url: object) -> str:
         msg = f"{name} must hold neither a user nor a fragment (RFC 6749, section 3.2)"
         raise ValueError(msg)
     return parts.url
+
+
+def check_issuer(issuer: object) -> str:
+    """The issuer identifier as it is written: it is compared to the letter.
+
+    Raises:
+        TypeError: It is not a str.
+        ValueError: It is neither https nor on this machine, or has a query or a fragment
+            (RFC 8414, section 2).
+    """
+    if "?" in check_url("issuer", issuer):
+        msg = "issuer must not have a query (RFC 8414, section 2)"
+        raise ValueError(msg)
+    return str(issuer)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cruds_core import ConnectError, CrudsError, ProxyError, RequestError, TLSError
 from cruds_core.lock import RenewalLock
+from cruds_core.retry import NOT_PROCESSED
 
 from .exceptions import OAuthAccessTokenError
 
@@ -91,6 +91,13 @@ class TokenSource:
                 raise _copy(self._failure)
             return self._renew()
 
+    def give_up(self, end: Callable[[Token], None]) -> None:
+        """Hold no token any more, once ``end`` has done its part with the one that is held."""
+        with self._lock:
+            if self._token is not None:
+                end(self._token)
+            self._token = None
+
     def put(self, token: Token | None) -> None:
         """Hold a token that came another way, or none."""
         with self._lock:
@@ -106,11 +113,15 @@ class TokenSource:
         return self._refresh is not None and held is not None and held is not self._spent and held.refreshes
 
     def _renewed_ahead(self, token: Token) -> Token:
-        if time.monotonic() < self._quiet_until or not self._lock.acquire(blocking=False):
+        if self._is_quiet() or not self._lock.acquire(blocking=False):
             return token
         try:
-            return self._renew() if self._token is token else self._token or token
+            if self._token is not token or self._is_quiet():  # since another thread had the lock
+                return self._token or token
+            return self._renew()
         except Exception as error:
+            if not token.is_valid(time.time()):  # any more
+                raise
             # A refresh without an answer may have been carried out. Another would look like the reuse of a
             # stolen refresh token, which revokes this token, too (RFC 9700, section 4.14.2): it can wait.
             waits = self._first is None and _may_have_acted(error)
@@ -121,14 +132,17 @@ class TokenSource:
         finally:
             self._lock.release()
 
+    def _is_quiet(self) -> bool:
+        return time.monotonic() < self._quiet_until
+
     def _renew(self) -> Token:
+        self._failure = None
         try:
             self._token = token = self._obtain()
         except CrudsError as error:
             self._failure = _copy(error)
             raise
         else:
-            self._failure = None
             self._quiet_until = -math.inf
             return token
         finally:
@@ -151,6 +165,9 @@ class TokenSource:
             raise OAuthAccessTokenError(msg)
         return self._first()
 
+    def __deepcopy__(self, memo: dict[int, object]) -> TokenSource:
+        return self  # a second holder of one refresh token would look like its thief
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self._first is None and self._token is not None:
             msg = f"the {self._scheme} of a user who has signed in is not pickled: its tokens are secrets"
@@ -162,13 +179,19 @@ def _may_have_acted(error: Exception) -> bool:
     """Whether the server may have carried a token request out, and we have nothing of it."""
     if not isinstance(error, OAuthAccessTokenError) or error.error is not None:
         return False
-    return isinstance(error.__cause__, RequestError) is not isinstance(error.__cause__, _NOTHING_SENT) or (
-        error.status is not None and error.status < 300
-    )
+    if error.status is None:
+        cause = error.__cause__
+        return isinstance(cause, RequestError) and not isinstance(cause, _NOTHING_SENT)
+    return error.status < 300 or (error.status >= 500 and error.status not in NOT_PROCESSED)
 
 
-def _copy(error: CrudsError) -> CrudsError:
-    """An error for another thread, without the traceback of this one."""
-    copied = copy.copy(error)
-    copied.__cause__ = copy.copy(error.__cause__)
+_Error = TypeVar("_Error", bound=BaseException)
+
+
+def _copy(error: _Error) -> _Error:
+    """An error for another thread, without the tracebacks of this one."""
+    copied = type(error).__new__(type(error), *error.args)  # what __init__ takes is its own affair
+    copied.__dict__.update(error.__dict__)
+    if error.__cause__ is not None:
+        copied.__cause__ = _copy(error.__cause__)
     return copied

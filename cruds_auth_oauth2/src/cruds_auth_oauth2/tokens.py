@@ -95,6 +95,9 @@ class Token:
         Raises:
             UnusableAnswerError: There is no token in it, or not one that we could use.
         """
+        if not answer:
+            msg = "it is neither a JSON object nor a form"
+            raise UnusableAnswerError(msg)
         token_type = answer.get("token_type")
         # RFC 6749, section 7.1: "The client MUST NOT use an access token if it does not understand the token
         # type". Some servers leave it out, and mean this one.
@@ -155,7 +158,7 @@ def _lifetime(value: object) -> float | None:
         return None
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         msg = "its expires_in is not a number of seconds"
         raise UnusableAnswerError(msg)
     return float(min(max(value, 0), _LONGEST))

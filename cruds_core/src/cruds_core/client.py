@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import urllib3
 from urllib3.exceptions import InsecureRequestWarning
@@ -15,7 +15,7 @@ from .event import default_observers
 from .exceptions import StatusError
 from .pool import Pool
 from .request import Headers, Request
-from .scheme import registry, scheme_for
+from .scheme import hide, registry, scheme_for
 from .transport import Transport
 from .url import BaseURL
 
@@ -102,6 +102,7 @@ class Client:
         max_response_size: int = 512 * _MIB,
         plugins: Plugins | None = None,
     ) -> None:
+        auth = cast("Auth", hide(auth))
         self._base = BaseURL(host)
         self.raise_status = arguments.flag("raise_status", raise_status)
         self.serialize = arguments.flag("serialize", serialize)

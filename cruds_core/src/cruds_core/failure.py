@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 
 from urllib3 import exceptions as urllib3_errors
 
-from . import exceptions
+from . import connection, content, exceptions
 from .url import without_query
 
 if TYPE_CHECKING:
     from urllib3 import Timeout
 
     from .request import Request
+
+
+# What is under way stands in the frames of these.
+_CARRIERS = ("urllib3", "http", "ssl", "socket", connection.__name__, content.__name__)
 
 
 def translate(
@@ -152,12 +156,16 @@ def _reason(error: BaseException) -> str:
 
 
 def forget_locals(error: BaseException | None) -> None:
-    """Clear the frames of urllib3 and those below, and a query: they hold the credentials that were sent."""
+    """Clear the frames that hold what was sent, or came, and the same in the errors themselves."""
     while error is not None:
+        for one in (error, *error.args):
+            if isinstance(one, http.client.IncompleteRead) and isinstance(one.partial, bytes):
+                one.partial, one.args = b"", (b"",)
         if isinstance(error, urllib3_errors.RequestError) and error.url is not None:
             error.url = without_query(error.url)
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            if frame.f_globals.get("__name__", "").partition(".")[0] in ("urllib3", "http", "ssl", "socket"):
+            name = frame.f_globals.get("__name__", "")
+            if name in _CARRIERS or name.partition(".")[0] in _CARRIERS:
                 with suppress(RuntimeError):  # it is a generator's, and not at its end
                     frame.clear()
         error = error.__cause__ or error.__context__

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .auth import AuthABC, BearerToken
+from .secret import hidden, is_credential
 
 if TYPE_CHECKING:
     from .plugins import Plugins
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
 
 #: What ``auth=`` takes.
 Auth: TypeAlias = "AuthABC | str | tuple[str, SecretSource] | list[Any] | Mapping[str, Any] | None"
+
+
+def hide(auth: object) -> object:
+    """What ``auth=`` was given, so that its secrets do not stand in a traceback with its locals."""
+    match auth:
+        case str() | bytes():
+            return cast("object", hidden(auth))
+        case [_, _]:
+            pair = cast("list[Any]", auth)
+            return [pair[0], hidden(pair[1])]
+        case Mapping():
+            options = cast("Mapping[str, Any]", auth)
+            return {name: hidden(one) if is_credential(str(name)) else one for name, one in options.items()}
+        case _:
+            return auth
 
 
 def scheme_for(auth: object, plugins: Plugins | None) -> AuthABC | None:

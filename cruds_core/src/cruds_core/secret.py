@@ -8,7 +8,8 @@ import html
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from .exceptions import AuthError
@@ -49,6 +50,18 @@ class SecretText(str):
 
     def __repr__(self) -> str:
         return MASK
+
+
+class SecretBytes(bytes):
+    """The same for bytes. In messages on types it goes by the name of what it was given as."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return MASK
+
+
+SecretBytes.__name__ = "bytes"
 
 
 class SecretDict(dict[str, Any]):
@@ -140,8 +153,18 @@ def _is_importable(source: Callable[[], str]) -> bool:
 
 
 def hidden(value: Any) -> Any:
-    """The value, or where it is a str a secret that says nothing in a traceback with its locals."""
-    return SecretText(value) if isinstance(value, str) else value
+    """The value, with each text in it a secret, which says nothing in a traceback with its locals."""
+    match value:
+        case str():
+            return SecretText(value)
+        case bytes() | bytearray():
+            return SecretBytes(value)
+        case list() | tuple():
+            return [hidden(one) for one in cast("list[Any]", value)]
+        case Mapping():
+            return SecretDict(cast("Mapping[str, Any]", value))
+        case _:
+            return value
 
 
 def as_secret(value: object) -> SecretText | None:

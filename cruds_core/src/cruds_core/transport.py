@@ -183,6 +183,7 @@ class _Call:
         try:
             return self._receive(self.transport.pool.urlopen(self.sent))
         except TooLarge as error:
+            forget_locals(error)
             raise self._too_large(error.status) from None
         except HTTPError as error:
             forget_locals(error)
