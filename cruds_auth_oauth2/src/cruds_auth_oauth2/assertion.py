@@ -125,11 +125,11 @@ def _from_pem(text: SecretText) -> Any:
     from joserfc.jwk import ECKey, OKPKey, RSAKey
 
     match load_pem_private_key(text.encode(), None):
-        case rsa.RSAPrivateKey(key_size=size) if size >= _RSA:
-            return RSAKey.import_key(text)
-        case ec.EllipticCurvePrivateKey():
-            return ECKey.import_key(text)
-        case ed25519.Ed25519PrivateKey():
-            return OKPKey.import_key(text)
+        case rsa.RSAPrivateKey(key_size=size) as key if size >= _RSA:
+            return RSAKey(key, key)
+        case ec.EllipticCurvePrivateKey() as key:
+            return ECKey(key, key)
+        case ed25519.Ed25519PrivateKey() as key:
+            return OKPKey(key, key)
         case _:
             raise ValueError

@@ -7,8 +7,8 @@ from urllib.parse import quote_plus, urlencode
 
 from authlib.oauth2.auth import ClientAuth
 
-from cruds_core import Headers, Secret
-from cruds_core.secret import MASK, SecretText, fault_of
+from cruds_core import AuthError, Headers, Secret
+from cruds_core.secret import MASK, SecretText, credentials_in, fault_of
 
 from .assertion import ASSERTION_TYPE, PrivateKey
 
@@ -79,7 +79,8 @@ class ClientAuthentication:
         self._audience = audience or server
         self._form_encode = form_encode
         guess: Method = "client_secret_basic" if self._secret else "none"
-        self.method: Method = method or ("private_key_jwt" if self._key else guess)
+        chosen: Method = "private_key_jwt" if self._key else guess
+        self.method: Method = chosen if method is None else method
         if self.method not in get_args(Method):
             names = ", ".join(f'"{name}"' for name in get_args(Method))
             msg = f"token_endpoint_auth_method must be one of {names} (got {method!r})"
@@ -106,6 +107,9 @@ class ClientAuthentication:
             AuthError: A callable did not return the secret.
         """
         secret = SecretText() if self._secret is None else self._secret.reveal()
+        if self._secret is not None and not secret:
+            msg = "what the callable given as client_secret returned is empty"
+            raise AuthError(msg)
         client_id, method, shown = self.client_id, self.method, [secret]
         if self._key is not None:
             secret, method = self._key.sign(client_id, self._audience), "none"
@@ -119,7 +123,8 @@ class ClientAuthentication:
         headers = Headers({"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"})
         auth: Any = ClientAuth(client_id, secret, method)
         content = SecretText(auth.prepare("POST", url, headers, form)[2])
-        return Authenticated(headers, content, [*shown, secret, headers.get("Authorization", "")])
+        sent = credentials_in("Authorization", headers.get("Authorization", ""))
+        return Authenticated(headers, content, [*shown, secret, *sent])
 
 
 def _as_octets(text: str) -> str:

@@ -116,8 +116,9 @@ class Keys:
         Raises:
             BrokenSealError: It is none of ours, for something else, or too old.
         """
-        salt, _, token = map(SecretBytes, sealed.encode("ascii", "replace").rpartition(b"."))
-        for fernet in self._candidates(salt):
+        given = SecretBytes(sealed.encode("ascii", "replace"))
+        salt, dot, token = map(SecretBytes, given.rpartition(b"."))
+        for fernet in self._candidates(salt if dot else None):
             # A key that seals other things, too, opens them as well.
             with suppress(InvalidToken, ValueError, RecursionError):
                 found = json.loads(fernet.decrypt(token, ttl=lifetime), object_pairs_hook=_record)
@@ -126,12 +127,12 @@ class Keys:
         msg = "it is not sealed under encryption_key for this purpose, or is too old"
         raise BrokenSealError(msg)
 
-    def _candidates(self, salt: bytes) -> Iterator[Fernet]:
+    def _candidates(self, salt: bytes | None) -> Iterator[Fernet]:
         try:
-            decoded = base64.urlsafe_b64decode(salt)
+            decoded = b"" if salt is None else base64.b64decode(salt, b"-_", validate=True)
         except binascii.Error:
             return
-        if len(decoded) not in (0, _SALT):
+        if len(decoded) != (0 if salt is None else _SALT):
             return
         for secret in self._keys:
             key = _revealed(secret)

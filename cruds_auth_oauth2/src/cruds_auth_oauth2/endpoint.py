@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from cruds_core import Headers, Request, RequestError, ResponseTooLargeError
 from cruds_core.decoding import load_json
-from cruds_core.secret import SecretDict, SecretText, credentials_in, is_credential, mask
+from cruds_core.secret import SecretDict, SecretText, is_credential, mask
 from cruds_core.status import phrase, showable, text_of
 
 from .tokens import UnusableAnswerError
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from .exceptions import OAuth2Error
 
 logger = logging.getLogger(__name__)
+
+# Levels of an answer without an error code that are shown.
+_SHOWN_LEVELS = 8
 
 _T = TypeVar("_T")
 
@@ -59,7 +63,11 @@ class Endpoint:
         self._error = error
 
     def post(
-        self, what: str, form: SecretText, secrets: Sequence[SecretText], read: Callable[[SecretDict], _T]
+        self,
+        what: str,
+        form: SecretText,
+        secrets: Sequence[SecretText],
+        read: Callable[[SecretDict | None], _T],
     ) -> _T:
         """Send a form, once, and return what is read from the answer.
 
@@ -67,7 +75,8 @@ class Endpoint:
             what: What it is called in messages.
             form: The form, without the client's credentials.
             secrets: What in it must not be shown.
-            read: Makes something of the members of the answer; raises UnusableAnswerError if it cannot.
+            read: Makes something of the members of the answer, or of None where it has none; raises
+                UnusableAnswerError if it cannot.
 
         Raises:
             OAuth2Error: The answer is an error; or there was none, and a RequestError is the cause.
@@ -88,8 +97,8 @@ class Endpoint:
             msg = f"{what}: {error}"
             raise self._error(msg) from error
         answer = _members(response)
-        if not 200 <= response.status < 300 or answer.get("error"):
-            raise self._refusal(what, response, answer, [*secrets, *authenticated.secrets])
+        if not 200 <= response.status < 300 or (answer and answer.get("error")):
+            raise self._refusal(what, response, answer or SecretDict(), [*secrets, *authenticated.secrets])
         logger.debug("%s: granted", what)
         try:
             return read(answer)
@@ -98,13 +107,11 @@ class Endpoint:
             raise self._error(msg, status=response.status) from None
 
     def _refusal(self, what: str, response: Response, answer: SecretDict, secrets: list[str]) -> OAuth2Error:
-        for secret in list(secrets):
-            secrets += credentials_in("Authorization", secret)
         code, description = (
             mask(value, secrets) if isinstance(value := answer.get(name), str) and value else None
             for name in ("error", "error_description")
         )
-        said = ": ".join(one for one in (code, description) if one) if code else _shown(response, answer)
+        said = ": ".join(one for one in (code, description) if one) if code else _shown(response)
         message = f"{what}: {response.method} {response.url}: {response.status} {phrase(response.status)}"
         if said:
             message += f": {showable(said, secrets)}"
@@ -115,28 +122,33 @@ class Endpoint:
         return self._error(message, error=code, error_description=description, status=response.status)
 
 
-def _members(response: Response) -> SecretDict:
-    """The members of a JSON object or, as some servers still answer, a form; none of anything else."""
+def _members(response: Response) -> SecretDict | None:
+    """The members of a JSON object or, as some servers still answer, a form; None of anything else."""
     try:
         value: Any = load_json(response.content)
     except ValueError:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind not in ("application/x-www-form-urlencoded", "text/plain"):
-            return SecretDict()
-        return SecretDict(parse_qsl(response.content.decode(errors="replace")))
-    return SecretDict(cast("dict[str, Any]", value)) if isinstance(value, dict) else SecretDict()
+            return None
+        form = SecretDict(parse_qsl(response.content.decode(errors="replace")))
+        return form if "access_token" in form or "error" in form else None
+    return SecretDict(cast("dict[str, Any]", value)) if isinstance(value, dict) else None
 
 
-def _shown(response: Response, answer: SecretDict) -> str:
+def _shown(response: Response) -> str:
     """What an answer without an error code says, but for what could be a token."""
-    if answer:
-        return json.dumps(_harmless(answer), ensure_ascii=False)
+    with suppress(ValueError):
+        return json.dumps(_harmless(load_json(response.content)), ensure_ascii=False)
     text = text_of(response)
-    return "" if re.search(r"(access|refresh|id)_token", text, re.IGNORECASE) else text
+    return "" if re.search(r"\x00|(access|refresh|id)[_-]?token", text, re.IGNORECASE) else text
 
 
-def _harmless(said: Any) -> Any:
+def _harmless(said: Any, depth: int = 0) -> Any:
+    if depth > _SHOWN_LEVELS:
+        return "…"
     if isinstance(said, dict):
         members = cast("dict[str, Any]", said)
-        return {name: _harmless(members[name]) for name in members if not is_credential(name)}
-    return list(map(_harmless, cast("list[object]", said))) if isinstance(said, list) else said
+        return {name: _harmless(members[name], depth + 1) for name in members if not is_credential(name)}
+    if isinstance(said, list):
+        return [_harmless(one, depth + 1) for one in cast("Any", said)]
+    return said

@@ -11,8 +11,9 @@ from urllib3.util import parse_url
 from cruds_core import arguments
 from cruds_core.event import default_observers
 from cruds_core.pool import Pool
+from cruds_core.secret import fault_of
 from cruds_core.transport import Transport
-from cruds_core.url import is_loopback, without_query
+from cruds_core.url import BaseURL, is_loopback, without_query
 
 if TYPE_CHECKING:
     import os
@@ -53,9 +54,13 @@ def check_url(name: str, url: object) -> str:
     if not isinstance(url, str):
         msg = f"{name} must be a str (got {type(url).__name__})"
         raise TypeError(msg)
+    if fault := fault_of(url):
+        msg = f"{name} {fault}"
+        raise ValueError(msg)
     try:
         parts = parse_url(url)
-    except LocationParseError:
+        BaseURL(parts._replace(auth=None, path=None, query=None, fragment=None).url)  # is there such a host?
+    except (LocationParseError, ValueError):
         parts = parse_url("")
     if parts.scheme not in ("http", "https") or not parts.host:
         msg = f'{name} must be an absolute https URL (got "{without_query(url)}")'

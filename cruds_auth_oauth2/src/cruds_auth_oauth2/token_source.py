@@ -7,7 +7,10 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from urllib3.exceptions import ConnectTimeoutError
+
 from cruds_core import ConnectError, CrudsError, ProxyError, RequestError, TLSError
+from cruds_core.failure import is_final
 from cruds_core.lock import RenewalLock
 from cruds_core.retry import NOT_PROCESSED
 
@@ -22,9 +25,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds without another try, once a renewal has failed while the token still lives.
 QUIET = 10.0
-
-
-_NOTHING_SENT = (ConnectError, TLSError, ProxyError)
 
 
 class TokenSource:
@@ -181,7 +181,11 @@ def _may_have_acted(error: Exception) -> bool:
         return False
     if error.status is None:
         cause = error.__cause__
-        return isinstance(cause, RequestError) and not isinstance(cause, _NOTHING_SENT)
+        if not isinstance(cause, RequestError) or isinstance(cause, (ConnectError, ProxyError)):
+            return False
+        below = cause.__cause__
+        is_refused = isinstance(cause, TLSError) and isinstance(below, Exception) and is_final(below)
+        return not is_refused and not isinstance(below, ConnectTimeoutError)
     return error.status < 300 or (error.status >= 500 and error.status not in NOT_PROCESSED)
 
 

@@ -37,15 +37,14 @@ class Token:
         scope: The scope that was granted, names separated by spaces; None where nobody named one.
         expires_at: When it expires, in UTC; None where the server did not say.
         token_type: ``Bearer``.
-        authorization_details: What was granted in detail (RFC 9396, section 7), or None.
     """
 
     scope: str | None
     expires_at: datetime | None
     token_type: str
-    authorization_details: list[dict[str, Any]] | None = field(repr=False)
     _access: Sealed = field(repr=False)
     _refresh: Sealed | None = field(repr=False)
+    _details: str | None = field(repr=False)
     _parameters: Sealed = field(repr=False)
     _expires: float = field(repr=False)
     _renews: float = field(repr=False)
@@ -66,6 +65,11 @@ class Token:
         return self._refresh is not None
 
     @property
+    def authorization_details(self) -> list[dict[str, Any]] | None:
+        """What was granted in detail (RFC 9396, section 7), if the server said it."""
+        return None if self._details is None else cast("list[dict[str, Any]]", json.loads(self._details))
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """What else the answer held, such as ``id_token`` or members of the vendor's."""
         return cast("dict[str, Any]", json.loads(self._parameters.open()))
@@ -80,12 +84,18 @@ class Token:
 
     @classmethod
     def read(
-        cls, answer: SecretDict, *, asked_at: float, leeway: float, scope: str | None, held: Token | None
+        cls,
+        answer: SecretDict | None,
+        *,
+        asked_at: float,
+        leeway: float,
+        scope: str | None,
+        held: Token | None,
     ) -> Self:
         """The token in an answer (RFC 6749, section 5.1).
 
         Args:
-            answer: The members of the answer.
+            answer: The members of the answer; None where it has none.
             asked_at: When it was asked for, in seconds since the epoch: its lifetime began no earlier.
             leeway: Seconds before its end at which it is to be renewed, at most a tenth of its lifetime.
             scope: What was asked for: the server need not repeat it.
@@ -95,8 +105,8 @@ class Token:
         Raises:
             UnusableAnswerError: There is no token in it, or not one that we could use.
         """
-        if not answer:
-            msg = "it is neither a JSON object nor a form"
+        if answer is None:
+            msg = "it is no JSON object"
             raise UnusableAnswerError(msg)
         token_type = answer.get("token_type")
         # RFC 6749, section 7.1: "The client MUST NOT use an access token if it does not understand the token
@@ -119,9 +129,9 @@ class Token:
             scope=_scope(answer) or (held.scope if held else scope),
             expires_at=None if lifetime is None else datetime.fromtimestamp(expires, UTC),
             token_type="Bearer",  # noqa: S106 - the name of a scheme
-            authorization_details=held.authorization_details if held and details is None else details,
             _access=Sealed(access, "access token"),
             _refresh=Sealed(refresh, "refresh token") if refresh else (held._refresh if held else None),
+            _details=held._details if held and details is None else details,
             _parameters=Sealed(_others(answer), "parameters"),
             _expires=expires,
             _renews=expires - min(leeway, (lifetime or 0) * LEEWAY_PART),
@@ -164,7 +174,7 @@ def _lifetime(value: object) -> float | None:
     return float(min(max(value, 0), _LONGEST))
 
 
-def _details(value: object) -> list[dict[str, Any]] | None:
+def _details(value: object) -> str | None:
     if isinstance(value, str):  # as in a form
         try:
             value = json.loads(value)
@@ -175,4 +185,4 @@ def _details(value: object) -> list[dict[str, Any]] | None:
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in cast("list[object]", value)):
         msg = "its authorization_details are not a list of objects (RFC 9396, section 7)"
         raise UnusableAnswerError(msg)
-    return cast("list[dict[str, Any]]", value)
+    return json.dumps(value)

@@ -52,15 +52,6 @@ class FinalResponse(http.client.HTTPResponse):
         raise http.client.HTTPException(msg)
 
 
-class LastResponse(FinalResponse):
-    """The answer after which the connection ends, whether or not its head says so."""
-
-    def begin(self) -> None:
-        """Read the head."""
-        super().begin()
-        self.will_close = True
-
-
 class _Lines:
     """Reads lines, and remembers the last: it is empty where the connection ended."""
 
@@ -77,18 +68,11 @@ class _Lines:
 
 
 class _Connection(HTTPConnection):
-    response_class: type[http.client.HTTPResponse] = FinalResponse
-
-    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **more: Any) -> None:
-        # RFC 9112, section 9.6: "A client that sends a "close" connection option MUST NOT send further
-        # requests on that connection".
-        is_last = bool(headers) and str(headers.get("Connection")).lower() == "close"
-        self.response_class = LastResponse if is_last else FinalResponse
-        super().request(method, url, body, headers, **more)
+    response_class = FinalResponse
 
 
-class _TLSConnection(_Connection, HTTPSConnection):
-    pass
+class _TLSConnection(HTTPSConnection):
+    response_class = FinalResponse
 
 
 class Pool(HTTPConnectionPool):

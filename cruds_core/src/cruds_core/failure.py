@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from urllib3 import exceptions as urllib3_errors
 
-from . import connection, content, exceptions
+from . import content, exceptions
 from .url import without_query
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # What is under way stands in the frames of these.
-_CARRIERS = ("urllib3", "http", "ssl", "socket", connection.__name__, content.__name__)
+_CARRIERS = ("urllib3", "http", "ssl", "socket", content.__name__)
 
 
 def translate(

@@ -58,7 +58,7 @@ class Pool:
         """
         before, _sending.active = _sending.active, True
         try:
-            return self.manager.urlopen(
+            response = self.manager.urlopen(
                 request.method,
                 request.url,
                 body=request.content,
@@ -70,6 +70,11 @@ class Pool:
             )
         finally:
             _sending.active = before
+        # RFC 9112, section 9.6: "A client that sends a "close" connection option MUST NOT send further
+        # requests on that connection". A server may not close it, or not yet.
+        if request.headers.get("Connection", "").lower() == "close":
+            _Last.hold(response)
+        return response
 
     def close(self) -> None:
         """Close the connections that are idle. The next request opens a new one."""
@@ -92,6 +97,21 @@ class Pool:
             msg = "a Client with a manager= of your own cannot be pickled; make the Client where it is used"
             raise TypeError(msg)
         return _unpickle, (self.timeout, self._verify)
+
+
+class _Last:
+    """Stands between an answer and its pool, and closes the connection before it is put back."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    @classmethod
+    def hold(cls, response: Any) -> None:
+        response._pool = cls(response._pool)
+
+    def _put_conn(self, connection: Any) -> None:
+        connection.close()
+        self._pool._put_conn(connection)
 
 
 def _unpickle(timeout: Timeout, verify: bool | str) -> Pool:
@@ -158,7 +178,15 @@ class _HideQueries(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if _sending.active and isinstance(record.args, tuple):
-            record.args = tuple(without_query(arg) if isinstance(arg, str) else arg for arg in record.args)
+            record.args = tuple(
+                without_query(arg)
+                if isinstance(arg, str)
+                else type(arg).__name__
+                if isinstance(arg, Exception)  # it may quote a line that the server sent
+                else arg
+                for arg in record.args
+            )
+            record.exc_info = None
         return True
 
 

@@ -18,17 +18,13 @@ Auth: TypeAlias = "AuthABC | str | tuple[str, SecretSource] | list[Any] | Mappin
 
 def hide(auth: object) -> object:
     """What ``auth=`` was given, so that its secrets do not stand in a traceback with its locals."""
-    match auth:
-        case str() | bytes():
-            return cast("object", hidden(auth))
-        case [_, _]:
-            pair = cast("list[Any]", auth)
-            return [pair[0], hidden(pair[1])]
-        case Mapping():
-            options = cast("Mapping[str, Any]", auth)
-            return {name: hidden(one) if is_credential(str(name)) else one for name, one in options.items()}
-        case _:
-            return auth
+    given = cast("Any", auth)
+    if isinstance(auth, (tuple, list)):
+        kept = [*given[:1], *map(hidden, given[1:])]
+        return tuple(kept) if isinstance(auth, tuple) else kept
+    if isinstance(auth, Mapping):
+        return {name: hidden(one) if is_credential(str(name)) else one for name, one in given.items()}
+    return hidden(given) if isinstance(given, (str, bytes)) else given
 
 
 def scheme_for(auth: object, plugins: Plugins | None) -> AuthABC | None:

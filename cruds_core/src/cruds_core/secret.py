@@ -159,7 +159,7 @@ def hidden(value: Any) -> Any:
             return SecretText(value)
         case bytes() | bytearray():
             return SecretBytes(value)
-        case list() | tuple():
+        case list() | tuple() if type(cast("Any", value)) in (list, tuple):
             return [hidden(one) for one in cast("list[Any]", value)]
         case Mapping():
             return SecretDict(cast("Mapping[str, Any]", value))

@@ -108,7 +108,7 @@ def text_of(response: Response) -> str:
     named = re.search(r'charset="?([\w.:-]+)', response.headers.get("Content-Type", ""))
     content = response.content[:_SEARCHED]
     with suppress(LookupError, UnicodeError):  # the server may name anything
-        if named and (text := content.decode(named[1], "replace")):
+        if named and "escape" not in named[1].lower() and (text := content.decode(named[1], "replace")):
             return text
     return content.decode("utf-8", "replace")
 
