@@ -36,3 +36,7 @@ def __getattr__(name: str) -> Any:
     from cruds_auth_oauth2 import exceptions as oauth2
 
     return getattr(oauth2, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

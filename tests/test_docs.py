@@ -37,9 +37,16 @@ def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
         module = ModuleType("example")
         monkeypatch.setitem(sys.modules, "example", module)  # what it defines can be imported, as by a pickle
         said: list[str] = []
-        monkeypatch.setattr(builtins, "print", lambda *words: said.append(" ".join(map(str, words))))
-        # A user who goes where the program says, and tells where the browser was sent.
-        monkeypatch.setattr(builtins, "input", lambda _: authority.sign_in(said[-1].split()[-1]))
+
+        def show(*words: object) -> None:
+            said.append(" ".join(map(str, words)))
+
+        def ask(_: str) -> str:
+            """A user who goes where the program says, and tells where the browser was sent."""
+            return authority.sign_in(said[-1].split()[-1])
+
+        monkeypatch.setattr(builtins, "print", show)
+        monkeypatch.setattr(builtins, "input", ask)
         exec(compile(code, "example", "exec"), vars(module))  # noqa: S102 - our own text
         if "def callback(session, url)" in example:
             session: dict[str, str] = {}
@@ -51,3 +58,14 @@ def test_local_links_lead_somewhere() -> None:
     for page in PAGES:
         for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_tests_that_the_security_page_names_are_there() -> None:
+    """Each test in the table of docs/security.md is one that runs."""
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    source = ""
+    named = re.findall(r"`(test_\w+\.py)?(?:::)?(test_\w+)?`", page)
+    assert len(named) > 100
+    for file, name in named:
+        source = (ROOT / "tests" / "oauth2" / file).read_text(encoding="utf-8") if file else source
+        assert not name or f"def {name}(" in source, f"{file}::{name}"

@@ -776,7 +776,7 @@ def test_a_third_party_scheme_authenticates(api: DemoAPI, site: Site) -> None:
 def test_options_that_do_not_fit_are_told(site: Site, options: dict[str, str], named: str) -> None:
     """A missing or an unknown option is a TypeError that names it and what the scheme takes, and no value."""
     site.install("alpha-plugin", ["alpha"])
-    with pytest.raises(TypeError, match=f"\"alpha\".*'{named}' .*; it takes token, audience$") as caught:
+    with pytest.raises(TypeError, match=f'"alpha".*[\'"]{named}[\'"].*; it takes token, audience$') as caught:
         Client("localhost", {"scheme": "alpha", **options}, plugins=site.plugins())
     assert SECRET not in str(caught.value)
 

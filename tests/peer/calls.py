@@ -10,19 +10,25 @@ import math
 import os
 import pickle
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
+from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 from urllib3 import PoolManager, ProxyManager, Retry, Timeout, make_headers
 from urllib3.exceptions import HTTPError
 from urllib3.fields import RequestField
 
 from cruds import Client
+from cruds.auth import OAuth2
 from cruds.core import AuthABC
+from cruds.exception import OAuthAccessTokenError, OAuthStateError
 
 TIMEOUT = 0.15  # seconds
 SECRET = "hunter2"  # looked for in logs and errors
@@ -328,6 +334,248 @@ def story(at: Site) -> list[Any]:
     return [answer.decode("latin-1") if isinstance(answer, bytes) else answer for answer in answers]
 
 
+def oauth2(at: Site, path: str = "token/one", **options: Any) -> Any:
+    """Return an OAuth2 whose token endpoint is at the recording server."""
+    settings: dict[str, Any] = {"client_id": "id", "client_secret": "pw", "scope": "read"}
+    settings["encryption_key"] = "key"  # without which 1.x takes a second for each call
+    return OAuth2(f"{at.url}/{path}", **{**settings, **options})
+
+
+def ann(at: Site, path: str = "token/one", **options: Any) -> Any:
+    """Return an OAuth2 for the password grant."""
+    return oauth2(at, path, username="ann", password="p w", **options)
+
+
+def web(at: Site, path: str = "token/one", **options: Any) -> Any:
+    """Return an OAuth2 for sign-ins."""
+    settings: dict[str, Any] = {
+        "authorization_url": at.url + "/authorize",
+        "redirect_uri": CALLBACK,
+        **options,
+    }
+    return oauth2(at, path, **settings)
+
+
+def asked_for(url: str) -> dict[str, Any]:
+    """Return what a URL asks an authorization server for: how long the state is, and nothing of PKCE."""
+    parts = urlsplit(url)
+    asked: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
+    asked = {name: text for name, text in asked.items() if not name.startswith("code_challenge")}
+    return {**asked, "state": len(asked.get("state", "")), "at": parts.path}
+
+
+def state_of(url: str) -> str:
+    """Return the state that a URL asks to be sent back."""
+    return dict(parse_qsl(urlsplit(url).query))["state"]
+
+
+def came_back(scheme: Any, **params: str) -> tuple[str, str]:
+    """Return what an OAuth2 reads in the URL that a browser was sent to."""
+    found: tuple[str, str] = scheme.parse_authorization_response(f"{CALLBACK}?{urlencode(params)}")
+    return found
+
+
+def signed_in(at: Site, path: str = "token/one", code: str = "code", **options: Any) -> Any:
+    """Return an OAuth2 whose user has signed in."""
+    scheme = web(at, path, **options)
+    scheme.exchange_code_for_token(
+        *came_back(scheme, code=code, state=state_of(scheme.get_authorization_url()))
+    )
+    return scheme
+
+
+def exchanged(at: Site, path: str = "token/one", **options: Any) -> Any:
+    """Return what an exchange returns, and whether there is a token then, and which one."""
+    scheme = web(at, path, **options)
+    state = state_of(scheme.get_authorization_url())
+    return [scheme.exchange_code_for_token("code", state), scheme.is_valid(), scheme.access_token()]
+
+
+def tokens(scheme: Any, *pauses: float) -> list[Any]:
+    """Return the token of an OAuth2 at first and after each pause, and whether it is valid then."""
+    found = [scheme.access_token(), scheme.is_valid()]
+    for pause in pauses:
+        with later(pause):
+            found += [scheme.is_valid(), scheme.access_token(), scheme.is_valid()]
+    return found
+
+
+def later(seconds: float) -> ExitStack:
+    """Let the clocks of both versions be ahead."""
+    stack, clocks = ExitStack(), [(time, "time"), (time, "monotonic")]
+    if hasattr(module := sys.modules["cruds.auth"], "time"):
+        clocks.append((module, "time"))  # which 1.x has imported by its name
+    for owner, name in clocks:
+        clock = getattr(owner, name)
+        stack.enter_context(mock.patch.object(owner, name, lambda clock=clock: clock() + seconds))
+    return stack
+
+
+def refusal(do: Callable[[], Any]) -> dict[str, Any]:
+    """Return what the error of an OAuth2 says."""
+    try:
+        do()
+    except OAuthAccessTokenError as error:
+        names = ("args", "error", "error_description", "status")
+        return {name: getattr(error, name, None) for name in names}
+    return {}
+
+
+def two_sign_ins(at: Site) -> Any:
+    """Return what the first of two sign-ins gives that were begun on one object."""
+    scheme = web(at)
+    states = [state_of(scheme.get_authorization_url()) for _ in range(2)]
+    return scheme.exchange_code_for_token("code", states[0])
+
+
+def state_used(at: Site, *states: str) -> Any:
+    """Exchange a code with wrong states, and then with the right one: "" stands for it."""
+    scheme = web(at)
+    right = state_of(scheme.get_authorization_url())
+    for state in states:
+        with suppress(OAuthStateError):
+            scheme.exchange_code_for_token("code", state or right)
+    return scheme.exchange_code_for_token("code", right)
+
+
+def slow_sign_in(at: Site) -> Any:
+    """Exchange a code eleven minutes after the sign-in was begun."""
+    scheme = web(at)
+    state = state_of(scheme.get_authorization_url())
+    with later(660):
+        return scheme.exchange_code_for_token("code", state)
+
+
+def told_state(at: Site) -> None:
+    """Begin a sign-in whose state is known."""
+    with mock.patch("secrets.token_urlsafe", return_value=SECRET):
+        web(at).get_authorization_url()
+
+
+def bad_answer(at: Site, content: str, **options: Any) -> str:
+    """Return the path of a token endpoint with this answer."""
+    return "reply?" + urlencode({"content": content, "type": "application/json", **options})
+
+
+def then_valid(scheme: Any) -> Any:
+    """Return whether an OAuth2 has a valid token after an attempt to get one that failed."""
+    with suppress(Exception):
+        scheme.access_token()
+    return scheme.is_valid()
+
+
+def altered_scheme(scheme: Any, **attributes: Any) -> Any:
+    """Return the token of an OAuth2 whose attributes were set after it was made."""
+    for name, given in attributes.items():
+        setattr(scheme, name, given)
+    return scheme.access_token()
+
+
+def cleared(at: Site) -> Any:
+    """Return the token of an OAuth2 that had another."""
+    scheme = oauth2(at, "token/one,two")
+    scheme.access_token()
+    scheme.clear_state()
+    return scheme.access_token()
+
+
+def timeouts(do: Callable[[], Any]) -> list[Any]:
+    """Return the timeouts that sockets are given."""
+    given: list[Any] = []
+    real = socket.socket.settimeout
+
+    def settimeout(self: socket.socket, seconds: float | None) -> None:
+        given.append(seconds)
+        real(self, seconds)
+
+    with mock.patch.object(socket.socket, "settimeout", settimeout):
+        do()
+    return sorted(set(given), key=str)
+
+
+def asked_in_threads(at: Site) -> None:
+    """Ask an OAuth2 for its token in two threads at once."""
+    scheme = oauth2(at, "token/one,two?late=1")
+    pair = [threading.Thread(target=scheme.access_token) for _ in range(2)]
+    for thread in pair:
+        thread.start()
+    for thread in pair:
+        thread.join()
+
+
+def renewed_by_client(at: Site) -> Any:
+    """Read twice through a Client, once its first token has expired."""
+    made = client(at, auth=ann(at, "token/one,two?expires_in=300,300&refresh_token=r"))
+    made.read("anything")
+    with later(400):
+        return made.read("anything")
+
+
+def oauth_renewed(scheme: Any, pause: float) -> list[str]:
+    """Return the token of an OAuth2 at first, and after a pause."""
+    found = [scheme.access_token()]
+    with later(pause):
+        return [*found, scheme.access_token()]
+
+
+def tokens_valid(scheme: Any, pause: float) -> list[bool]:
+    """Return whether an OAuth2 has a valid token at first, and after a pause."""
+    scheme.access_token()
+    with later(pause):
+        return [scheme.is_valid()]
+
+
+def with_pkce(scheme: Any) -> list[str]:
+    """Sign a user in, and return the names in the URL of it."""
+    url: str = scheme.get_authorization_url()
+    scheme.exchange_code_for_token("code", state_of(url))
+    return sorted(dict(parse_qsl(urlsplit(url).query)))
+
+
+def exchange(scheme: Any) -> Any:
+    """Return what an exchange of a code returns."""
+    state = state_of(scheme.get_authorization_url())
+    return scheme.exchange_code_for_token(authorization_code="code", state=state)
+
+
+def granted(
+    content: str = "grant_type=client_credentials&scope=read", basic: str = "aWQ6cHc="
+) -> dict[str, Any]:
+    """All aspects of one token request."""
+    headers = [f"authorization: Basic {basic}", f"content-length: {len(content)}"]
+    return {
+        **sent("POST /token/one", headers=tuple(headers), content=content, **value("one")),
+        "connections": 0,
+    }
+
+
+def detailed(details: str) -> dict[str, Any]:
+    """All aspects of one token request with authorization details."""
+    return granted(f"authorization_details={quote_plus(details)}&{CREDENTIALS}")
+
+
+def refreshed(first: list[str], *client: str) -> dict[str, Any]:
+    """The headers of a token request and of a refresh."""
+    return {"headers": [first, [*client, "content-length: 40"]]}
+
+
+BASIC = "authorization: Basic aWQ6cHc="
+CREDENTIALS = "grant_type=client_credentials&scope=read"
+TOKEN_REQUEST = [BASIC, "content-length: 40"]
+PASSWORD = "grant_type=password&password=p+w&scope=read&username=ann"
+PASSWORD_REQUEST = [BASIC, "content-length: 56"]
+CALLBACK = "https://app.example.com/callback"
+CODE = "code=code&grant_type=authorization_code&redirect_uri=https%3A%2F%2Fapp.example.com%2Fcallback"
+ASKED = {
+    "response_type": "code",
+    "client_id": "id",
+    "redirect_uri": CALLBACK,
+    "scope": "read",
+    "state": 43,
+    "at": "/authorize",
+}
+A_TYPE = {"type": "a"}
+REFUSED = "one,,two?expires_in=300&refresh_token=r&status=200,400,200"
 CREATE = ("content-length: 7", "content-type: application/json")
 A_1 = '{"a":1}'
 WHY = {"value": {"why": "because"}}
@@ -1155,5 +1403,774 @@ CALLS: dict[str, Call] = {
         "A download that breaks off",
         {"arrived": ["GET /short"], "connections": 1},
         {"arrived": ["GET /short"] * 2, "connections": 2},
+    ),
+    # --- OAuth 2.0 -------------------------------------------------------------------------------------
+    "OAuth2": Call(lambda at: tokens(oauth2(at))),
+    "OAuth2 without an encryption_key": Call(lambda at: oauth2(at, encryption_key=None).access_token()),
+    "OAuth2 by name": Call(
+        lambda at: OAuth2(
+            url=at.url + "/token/one",
+            client_id="id",
+            client_secret="pw",
+            scope="read write",
+            authorization_details=None,
+            username=None,
+            password=None,
+            encryption_key="key",
+            authorization_url=None,
+            redirect_uri=None,
+            state_length=32,
+        ).access_token()
+    ),
+    "OAuth2 by position": Call(
+        lambda at: OAuth2(at.url + "/token/one", "id", "pw", "read", None, "ann", "p w", "key").access_token()
+    ),
+    "OAuth2 by position, for sign-ins": Call(
+        lambda at: asked_for(
+            OAuth2(
+                at.url + "/token/one",
+                "id",
+                "pw",
+                "read",
+                None,
+                None,
+                None,
+                "key",
+                at.url + "/authorize",
+                CALLBACK,
+                16,
+            ).get_authorization_url()
+        )
+    ),
+    "OAuth2 with a password": Call(lambda at: tokens(ann(at))),
+    "OAuth2 with a password beyond ASCII": Call(
+        lambda at: oauth2(at, username="j\u00f6rg", password="&=+ \u2603").access_token()
+    ),
+    "OAuth2 with a password that is empty": Call(
+        lambda at: oauth2(at, username="ann", password="").access_token()
+    ),
+    "OAuth2 with a query in its url": Call(lambda at: oauth2(at, "token/one?tenant=a%20b").access_token()),
+    "OAuth2 with scopes": Call(
+        lambda at: oauth2(at, scope="read write:x https://a.example.com/b").access_token()
+    ),
+    "OAuth2 with an authorization_url alone": Call(
+        lambda at: oauth2(at, authorization_url=at.url + "/authorize").access_token(),
+        "An `OAuth2` made for sign-ins",
+        granted(),
+        refused("OAuthAccessTokenError"),
+    ),
+    "OAuth2 with a token that has no end": Call(lambda at: tokens(oauth2(at), 10**6)),
+    "OAuth2 with a token that lives": Call(
+        lambda at: tokens(oauth2(at, "token/one,two?expires_in=3600"), 60, 3000)
+    ),
+    "OAuth2 with a token that has expired": Call(
+        lambda at: tokens(oauth2(at, "token/one,two?expires_in=300,300"), 400)
+    ),
+    "OAuth2 with a token that is about to expire": Call(
+        lambda at: oauth_renewed(oauth2(at, "token/one,two?expires_in=300,300"), 280)
+    ),
+    "OAuth2 before its first token": Call(lambda at: oauth2(at).is_valid()),
+    "OAuth2 that is refused": Call(lambda at: oauth2(at, "token/one?status=400").access_token()),
+    "OAuth2 that is refused with 401": Call(lambda at: ann(at, "token/one?status=401").access_token()),
+    "OAuth2 that is refused, and then not": Call(
+        lambda at: [then_valid(scheme := oauth2(at, "token/one,two?status=400,200")), scheme.access_token()]
+    ),
+    "OAuth2 of a Client": Call(lambda at: client(at, auth=oauth2(at)).create("anything", {"a": 1})),
+    "OAuth2 of a Client, with a password": Call(
+        lambda at: client(at, auth=ann(at)).read("private?token=one")
+    ),
+    "OAuth2 of a Client, refused": Call(
+        lambda at: client(at, auth=oauth2(at, "token/one?status=400")).read("anything")
+    ),
+    "OAuth2 of a Client, with a download": Call(
+        lambda at: client(at, auth=oauth2(at)).download("a.txt", at.folder)
+    ),
+    "OAuth2 of a Client, revoked": Call(
+        lambda at: client(at, auth=oauth2(at, "token/one,two")).read("private", {"token": "two"}),
+        "A 401 to a scheme's token",
+        {**raised(), "arrived": ["POST /token/one,two", "GET /private?token=two"]}
+        | {"headers": [TOKEN_REQUEST, ["authorization: Bearer one"]]},
+        {"returned": {"value": {"ok": True}}}
+        | {"arrived": ["POST /token/one,two", "GET /private?token=two"] * 2}
+        | {"headers": [TOKEN_REQUEST, ["authorization: Bearer one"], ["authorization: Bearer two"]]},
+    ),
+    "OAuth2 of a Client, after a sign-in": Call(
+        lambda at: client(at, auth=signed_in(at)).read("anything"),
+        "A scheme that holds a token already",
+        {"headers": [[BASIC], []]},
+        {"headers": [[BASIC], ["authorization: Bearer one"]]},
+    ),
+    "OAuth2 over TLS": Call(
+        lambda at: OAuth2(at.tls + "/token/one", "id", "pw", "read").access_token(),
+        "Certificate authorities",
+        refused("HTTPError"),
+        {"returned": {"value": "one"}, "arrived": ["POST /token/one"]}
+        | {"headers": [[*TOKEN_REQUEST, "host: tls"]], "content": [CREDENTIALS], "connections": 0},
+    ),
+    "OAuth2 and its headers": Call(
+        lambda at: oauth2(at).access_token(),
+        "Headers of a token request",
+        {"headers": [[*TOKEN_REQUEST, "content-type: application/x-www-form-urlencoded; charset=utf-8"]]},
+        {
+            "headers": [
+                [
+                    "accept: application/json",
+                    BASIC,
+                    "connection: close",
+                    *TOKEN_REQUEST[1:],
+                    "content-type: application/x-www-form-urlencoded",
+                ]
+            ]
+        },
+    ),
+    "OAuth2 over plain http": Call(
+        lambda at: OAuth2("http://auth.example.com/token", "id", "pw", "read").is_valid(),
+        "Plain http to the authorization server",
+        value(False),
+        raised("ValueError"),
+    ),
+    "OAuth2 with a url without a scheme": Call(
+        lambda at: OAuth2(at.url.removeprefix("http://") + "/token/one", "id", "pw", "read").access_token(),
+        "Plain http to the authorization server",
+        {**granted(), "warned": ["FutureWarning"]},
+        refused("ValueError", warned=[]),
+    ),
+    "OAuth2 with an authorization_url over plain http": Call(
+        lambda at: asked_for(web(at, authorization_url="http://auth.example.com/").get_authorization_url()),
+        "Plain http to the authorization server",
+        value({**ASKED, "at": "/"}),
+        raised("ValueError"),
+    ),
+    "OAuth2 with credentials in its url": Call(
+        lambda at: OAuth2(
+            at.url.replace("//", "//ann:pw@") + "/token/one", "id", "pw", "read"
+        ).access_token(),
+        "Credentials or a fragment in `url`",
+        granted(),
+        refused("ValueError"),
+    ),
+    "OAuth2 with a fragment in its url": Call(
+        lambda at: oauth2(at, "token/one#part").access_token(),
+        "Credentials or a fragment in `url`",
+        granted(),
+        refused("ValueError"),
+    ),
+    "OAuth2 with a secret that has reserved characters": Call(
+        lambda at: oauth2(at, client_id="a/b c", client_secret="p:w+%\u00e4").access_token(),
+        "Client id and secret in Basic",
+        {"headers": [["authorization: Basic YS9iIGM6cDp3KyXk", *TOKEN_REQUEST[1:]]]},
+        {"headers": [["authorization: Basic YSUyRmIrYzpwJTNBdyUyQiUyNSVDMyVBNA==", *TOKEN_REQUEST[1:]]]},
+    ),
+    "OAuth2 with a secret beyond Latin-1": Call(
+        lambda at: oauth2(at, client_secret="\u2603").access_token(),
+        "Client id and secret in Basic",
+        refused("UnicodeEncodeError"),
+        granted(basic="aWQ6JUUyJTk4JTgz"),
+    ),
+    "OAuth2 with a secret that is empty": Call(
+        lambda at: oauth2(at, client_secret="").access_token(),
+        "A client without a secret",
+        granted(basic="aWQ6"),
+        refused("ValueError"),
+    ),
+    "OAuth2 with a secret that is None": Call(
+        lambda at: oauth2(at, client_secret=None).access_token(),
+        "A client without a secret",
+        granted(basic="aWQ6Tm9uZQ=="),
+        refused("ValueError"),
+    ),
+    "OAuth2 with a password and no secret": Call(
+        lambda at: ann(at, client_secret="").access_token(),
+        "A client without a secret",
+        granted(PASSWORD, "aWQ6"),
+        {**granted(f"client_id=id&{PASSWORD}"), "headers": [["content-length: 69"]]},
+    ),
+    "OAuth2 with a scope that is empty": Call(
+        lambda at: oauth2(at, scope="").access_token(),
+        "An empty scope",
+        granted("grant_type=client_credentials&scope="),
+        granted("grant_type=client_credentials"),
+    ),
+    "OAuth2 with a scope that is None": Call(
+        lambda at: oauth2(at, scope=None).access_token(),
+        "An empty scope",
+        granted("grant_type=client_credentials&scope=None"),
+        granted("grant_type=client_credentials"),
+    ),
+    "OAuth2 with an empty scope, signing in": Call(
+        lambda at: asked_for(web(at, scope="").get_authorization_url()),
+        "An empty scope",
+        value({**ASKED, "scope": ""}),
+        value({name: text for name, text in ASKED.items() if name != "scope"}),
+    ),
+    "OAuth2 with scopes in a list": Call(
+        lambda at: oauth2(at, scope=["read", "write"]).access_token(),
+        "Other scopes",
+        granted("grant_type=client_credentials&scope=%5B%27read%27%2C+%27write%27%5D"),
+        granted("grant_type=client_credentials&scope=read+write"),
+    ),
+    "OAuth2 with scopes in lines": Call(
+        lambda at: oauth2(at, scope=" read\n write").access_token(),
+        "Other scopes",
+        granted("grant_type=client_credentials&scope=+read%0A+write"),
+        granted("grant_type=client_credentials&scope=read+write"),
+    ),
+    "OAuth2 with a scope beyond ASCII": Call(
+        lambda at: oauth2(at, scope="\u00e4").access_token(),
+        "Other scopes",
+        granted("grant_type=client_credentials&scope=%C3%A4"),
+        refused("ValueError"),
+    ),
+    "OAuth2 with a client_id that is a number": Call(
+        lambda at: oauth2(at, client_id=5).access_token(),
+        "Other arguments of `OAuth2`",
+        granted(basic="NTpwdw=="),
+        refused("TypeError"),
+    ),
+    "OAuth2 with a password that is a number": Call(
+        lambda at: oauth2(at, username="ann", password=5).access_token(),
+        "Other arguments of `OAuth2`",
+        granted("grant_type=password&password=5&scope=read&username=ann"),
+        refused("TypeError"),
+    ),
+    "OAuth2 with a client_id that is empty": Call(
+        lambda at: oauth2(at, client_id="").access_token(),
+        "Other arguments of `OAuth2`",
+        granted(basic="OnB3"),
+        refused("ValueError"),
+    ),
+    "OAuth2 with an encryption_key that is empty": Call(
+        lambda at: oauth2(at, encryption_key="").access_token(),
+        "Other arguments of `OAuth2`",
+        granted(),
+        refused("ValueError"),
+    ),
+    "OAuth2 with a redirect_uri that is a path": Call(
+        lambda at: asked_for(web(at, redirect_uri="/callback").get_authorization_url()),
+        "Other arguments of `OAuth2`",
+        value({**ASKED, "redirect_uri": "/callback"}),
+        raised("ValueError"),
+    ),
+    "OAuth2 with a short state": Call(
+        lambda at: asked_for(web(at, state_length=15).get_authorization_url()),
+        "A `state_length` below 16",
+        value({**ASKED, "state": 20}),
+        raised("ValueError"),
+    ),
+    "OAuth2 with a state of sixteen": Call(
+        lambda at: asked_for(web(at, state_length=16).get_authorization_url())
+    ),
+    "OAuth2 with a username alone": Call(
+        lambda at: oauth2(at, username="ann").access_token(),
+        "A username without a password",
+        granted(),
+        refused("ValueError"),
+    ),
+    "OAuth2 with a username and a redirect_uri": Call(
+        lambda at: web(at, username="ann", password="pw").access_token(),
+        "A username, and parameters of a sign-in",
+        granted("grant_type=password&password=pw&scope=read&username=ann"),
+        refused("ValueError"),
+    ),
+    "OAuth2 with details": Call(
+        lambda at: oauth2(at, authorization_details=[{"type": "a", "actions": ["b"]}]).access_token(),
+        "`authorization_details`",
+        detailed('[{"type": "a", "actions": ["b"]}]'),
+        detailed('[{"type":"a","actions":["b"]}]'),
+    ),
+    "OAuth2 with details, signing in": Call(
+        lambda at: asked_for(web(at, authorization_details=[{"type": "a", "n": 1}]).get_authorization_url()),
+        "`authorization_details`",
+        value({**ASKED, "authorization_details": '[{"type": "a", "n": 1}]'}),
+        value({**ASKED, "authorization_details": '[{"type":"a","n":1}]'}),
+    ),
+    "OAuth2 with plain details": Call(
+        lambda at: oauth2(at, authorization_details='[{"type":"a"}]').access_token()
+    ),
+    "OAuth2 with details in an object": Call(
+        lambda at: oauth2(at, authorization_details=A_TYPE).access_token(),
+        "`authorization_details`",
+        detailed(str(A_TYPE)),
+        detailed('[{"type":"a"}]'),
+    ),
+    "OAuth2 with details without a type": Call(
+        lambda at: oauth2(at, authorization_details=[{"a": 1}]).access_token(),
+        "`authorization_details`",
+        detailed('[{"a": 1}]'),
+        refused("ValueError"),
+    ),
+    "OAuth2 with details that are no JSON": Call(
+        lambda at: oauth2(at, authorization_details="a").access_token(),
+        "`authorization_details`",
+        detailed("a"),
+        refused("ValueError"),
+    ),
+    "OAuth2 that is set": Call(
+        lambda at: altered_scheme(oauth2(at), scope="write"),
+        "Setting attributes of `OAuth2`",
+        granted("grant_type=client_credentials&scope=write"),
+        refused("AttributeError"),
+    ),
+    "OAuth2 whose secret is read": Call(
+        lambda at: oauth2(at).client_secret,
+        "Reading attributes of `OAuth2`",
+        value("pw"),
+        raised("AttributeError"),
+    ),
+    "OAuth2 whose redirect_uri is read": Call(
+        lambda at: web(at).redirect_uri,
+        "Reading attributes of `OAuth2`",
+        value(CALLBACK),
+        raised("AttributeError"),
+    ),
+    "OAuth2 whose client_id is read": Call(
+        lambda at: [oauth2(at).client_id, oauth2(at).scope, oauth2(at).url]
+    ),
+    "OAuth2 that is cleared": Call(
+        cleared,
+        "`clear_state`",
+        {**value("two"), "arrived": ["POST /token/one,two"] * 2},
+        {**raised("AttributeError"), "arrived": ["POST /token/one,two"]},
+    ),
+    "OAuth2 and its timeout": Call(
+        lambda at: timeouts(oauth2(at).access_token),
+        "No answer of the token endpoint",
+        value([None]),
+        value([10.0]),
+    ),
+    "OAuth2 in two threads": Call(
+        asked_in_threads,
+        "An `OAuth2` in several threads",
+        {"arrived": ["POST /token/one,two?late=1"] * 2, "logged": ["urllib3 Connection"]},
+        {"arrived": ["POST /token/one,two?late=1"], "logged": []},
+    ),
+    "sign-in": Call(lambda at: exchanged(at)),
+    "sign-in with an end": Call(lambda at: exchanged(at, "token/one?expires_in=3600&refresh_token=r")),
+    "sign-in and its URL": Call(lambda at: asked_for(web(at).get_authorization_url())),
+    "sign-in and its URL, with more": Call(
+        lambda at: asked_for(web(at).get_authorization_url({"prompt": "login", "login_hint": "a b&\u00e4"}))
+    ),
+    "sign-in and its URL, with more by name": Call(
+        lambda at: asked_for(web(at).get_authorization_url(additional_params={"prompt": "login"}))
+    ),
+    "sign-in with a code that has reserved characters": Call(
+        lambda at: signed_in(at, code="c/1 &+2").access_token()
+    ),
+    "sign-in and its states": Call(
+        lambda at: (
+            state_of((scheme := web(at)).get_authorization_url()) == state_of(scheme.get_authorization_url())
+        )
+    ),
+    "sign-in by name": Call(lambda at: exchange(web(at))),
+    "sign-in, and what came back": Call(
+        lambda at: came_back(web(at), code="a+b/c &", state="s", iss="x", more="")
+    ),
+    "sign-in, and PKCE": Call(
+        lambda at: with_pkce(web(at)),
+        "PKCE",
+        value(sorted({*ASKED} - {"at"}))
+        | {"headers": [[BASIC, f"content-length: {len(CODE)}"]], "content": [CODE]},
+        value(sorted({*ASKED, "code_challenge", "code_challenge_method"} - {"at"}))
+        | {
+            "headers": [[BASIC, f"content-length: {len(CODE) + 79}"]],
+            "content": [CODE.replace("&grant", "&code_verifier=RANDOM&grant")],
+        },
+    ),
+    "sign-in with another scope": Call(
+        lambda at: asked_for(web(at).get_authorization_url({"scope": "write", "max_age": 5}))
+    ),
+    "sign-in with a state of the caller's own": Call(
+        lambda at: asked_for(web(at).get_authorization_url({"state": "x"})),
+        "`additional_params` that `OAuth2` sets",
+        value({**ASKED, "state": 1}),
+        raised("ValueError"),
+    ),
+    "sign-in with another client_id": Call(
+        lambda at: asked_for(web(at).get_authorization_url({"client_id": "other"})),
+        "`additional_params` that `OAuth2` sets",
+        value({**ASKED, "client_id": "other"}),
+        raised("ValueError"),
+    ),
+    "sign-in with a parameter that is None": Call(
+        lambda at: asked_for(web(at).get_authorization_url({"prompt": None})),
+        "Other arguments of `OAuth2`",
+        value({**ASKED, "prompt": "None"}),
+        raised("TypeError"),
+    ),
+    "sign-in with a query in authorization_url": Call(
+        lambda at: asked_for(web(at, authorization_url=at.url + "/authorize?a=1").get_authorization_url()),
+        "A query in `authorization_url`",
+        value(
+            {
+                **{name: text for name, text in ASKED.items() if name != "response_type"},
+                "a": "1?response_type=code",
+            }
+        ),
+        value({**ASKED, "a": "1"}),
+    ),
+    "sign-in without authorization_url": Call(
+        lambda at: web(at, authorization_url=None).get_authorization_url(),
+        "Errors of a sign-in",
+        raised("RuntimeError"),
+        raised("OAuthAccessTokenError and RuntimeError"),
+    ),
+    "sign-in without redirect_uri": Call(
+        lambda at: web(at, redirect_uri=None).get_authorization_url(),
+        "Errors of a sign-in",
+        raised("RuntimeError"),
+        raised("OAuthAccessTokenError and RuntimeError"),
+    ),
+    "sign-in that is denied": Call(
+        lambda at: came_back(web(at), error="access_denied", error_description="no", state="s"),
+        "Errors of a sign-in",
+        raised("OAuthAccessTokenError"),
+        raised("OAuthAccessTokenError and RuntimeError"),
+    ),
+    "sign-in without a code": Call(
+        lambda at: came_back(web(at), state="s"),
+        "Errors of a sign-in",
+        raised("RuntimeError"),
+        raised("OAuthAccessTokenError and RuntimeError"),
+    ),
+    "sign-in with a code that is empty": Call(
+        lambda at: came_back(web(at), code="", state="s"),
+        "Errors of a sign-in",
+        raised("RuntimeError"),
+        raised("OAuthAccessTokenError and RuntimeError"),
+    ),
+    "sign-in without a state": Call(
+        lambda at: came_back(web(at), code="a"),
+        "Errors of a sign-in",
+        raised("RuntimeError"),
+        raised("OAuthAccessTokenError and RuntimeError"),
+    ),
+    "sign-in with a wrong state": Call(
+        lambda at: web(at).exchange_code_for_token("a", "s"),
+        "Errors of a sign-in",
+        {**raised("OAuthStateError"), "logged": ["cruds"]},
+        {**raised("OAuthStateError and RuntimeError"), "logged": []},
+    ),
+    "sign-in with a wrong state, once begun": Call(
+        lambda at: [(scheme := web(at)).get_authorization_url(), scheme.exchange_code_for_token("a", "s")],
+        "Errors of a sign-in",
+        {**raised("OAuthStateError"), "logged": ["cruds"]},
+        {**raised("OAuthStateError and RuntimeError"), "logged": []},
+    ),
+    "sign-in whose state is used twice": Call(
+        lambda at: state_used(at, ""),
+        "Errors of a sign-in",
+        {**raised("OAuthStateError"), "logged": ["cruds"]},
+        {**raised("OAuthStateError and RuntimeError"), "logged": []},
+    ),
+    "sign-in after one with a wrong state": Call(
+        lambda at: state_used(at, "wrong", "s"),
+        "Errors of a sign-in",
+        {"logged": ["cruds"] * 2},
+        {"logged": []},
+    ),
+    "sign-in whose code is refused": Call(lambda at: exchanged(at, "token/one?status=400")),
+    "sign-in that brings a code twice": Call(
+        lambda at: web(at).parse_authorization_response(CALLBACK + "?code=a&code=b&state=s"),
+        "Odd redirect URLs",
+        value(["a", "s"]),
+        raised("OAuthAccessTokenError and RuntimeError"),
+    ),
+    "sign-in that brings a token": Call(
+        lambda at: web(at).parse_authorization_response(CALLBACK + "?code=a&state=s#access_token=x"),
+        "Odd redirect URLs",
+        value(["a", "s"]),
+        raised("OAuthAccessTokenError and RuntimeError"),
+    ),
+    "sign-in of two": Call(
+        two_sign_ins,
+        "Several sign-ins on one `OAuth2`",
+        refused("OAuthStateError", logged=["cruds"]),
+        {**granted(CODE), "headers": [[BASIC]], "logged": []},
+    ),
+    "sign-in that takes eleven minutes": Call(
+        slow_sign_in,
+        "A sign-in of more than ten minutes",
+        {**granted(CODE), "headers": [[BASIC]]},
+        refused("OAuthStateError and RuntimeError"),
+    ),
+    "sign-in that nobody has begun": Call(
+        lambda at: web(at).access_token(),
+        "An `OAuth2` made for sign-ins",
+        granted(),
+        refused("OAuthAccessTokenError"),
+    ),
+    "sign-in whose token has expired": Call(
+        lambda at: oauth_renewed(signed_in(at, "token/one,two?expires_in=300,300"), 400),
+        "An `OAuth2` made for sign-ins",
+        value(["one", "two"])
+        | {
+            "arrived": ["POST /token/one,two?expires_in=300,300"] * 2,
+            "headers": [[BASIC], TOKEN_REQUEST],
+            "content": [CODE, CREDENTIALS],
+        },
+        raised("OAuthAccessTokenError")
+        | {"arrived": ["POST /token/one,two?expires_in=300,300"], "headers": [[BASIC]], "content": [CODE]},
+    ),
+    "refresh": Call(
+        lambda at: oauth_renewed(ann(at, "token/one,two?expires_in=300,300&refresh_token=r,s"), 400),
+        "The client in a refresh",
+        refreshed(PASSWORD_REQUEST),
+        refreshed(PASSWORD_REQUEST, BASIC),
+    ),
+    "refresh after a sign-in": Call(
+        lambda at: oauth_renewed(signed_in(at, "token/one,two?expires_in=300,300&refresh_token=r,s"), 400),
+        "The client in a refresh",
+        refreshed([BASIC]),
+        refreshed([BASIC], BASIC),
+    ),
+    "refresh by a Client": Call(
+        renewed_by_client,
+        "The client in a refresh",
+        {
+            "headers": [
+                PASSWORD_REQUEST,
+                ["authorization: Bearer one"],
+                ["content-length: 40"],
+                ["authorization: Bearer two"],
+            ]
+        },
+        {
+            "headers": [
+                PASSWORD_REQUEST,
+                ["authorization: Bearer one"],
+                TOKEN_REQUEST,
+                ["authorization: Bearer two"],
+            ]
+        },
+    ),
+    "refresh without a new refresh token": Call(
+        lambda at: tokens(ann(at, "token/one,two,three?expires_in=300,300,300&refresh_token=r"), 400, 800),
+        "A refresh without a new refresh token",
+        refreshed(PASSWORD_REQUEST) | {"content": [PASSWORD, "grant_type=refresh_token&refresh_token=r"]},
+        refreshed(PASSWORD_REQUEST, BASIC)
+        | {"content": [PASSWORD, "grant_type=refresh_token&refresh_token=r"]},
+    ),
+    "refresh that is refused": Call(
+        lambda at: oauth_renewed(ann(at, f"token/{REFUSED}"), 400),
+        "A refresh token that is refused",
+        raised("OAuthAccessTokenError")
+        | refreshed(PASSWORD_REQUEST)
+        | {"arrived": [f"POST /token/{REFUSED}"] * 2},
+        value(["one", "two"])
+        | refreshed(PASSWORD_REQUEST, BASIC)
+        | {"arrived": [f"POST /token/{REFUSED}"] * 3},
+    ),
+    "refresh that is refused, after a sign-in": Call(
+        lambda at: oauth_renewed(
+            signed_in(at, "token/one?expires_in=300&refresh_token=r&status=200,400"), 400
+        ),
+        "The client in a refresh",
+        refreshed([BASIC]),
+        refreshed([BASIC], BASIC),
+    ),
+    "refresh token with client credentials": Call(
+        lambda at: oauth_renewed(oauth2(at, "token/one,two?expires_in=300,300&refresh_token=r"), 400),
+        "A refresh token with client credentials",
+        refreshed(TOKEN_REQUEST) | {"content": [CREDENTIALS, "grant_type=refresh_token&refresh_token=r"]},
+        {"headers": [TOKEN_REQUEST], "content": [CREDENTIALS]},
+    ),
+    "token of twenty seconds": Call(
+        lambda at: tokens(oauth2(at, "token/one?expires_in=20")),
+        "The last 30 seconds of a token",
+        value(["", False]),
+        value(["one", True]),
+    ),
+    "token of twenty seconds, after a sign-in": Call(
+        lambda at: exchanged(at, "token/one,two?expires_in=20,20"),
+        "The last 30 seconds of a token",
+        value(["one", False, ""])
+        | {
+            "arrived": ["POST /token/one,two?expires_in=20,20"] * 2,
+            "headers": [[BASIC], TOKEN_REQUEST],
+            "content": [CODE, CREDENTIALS],
+        },
+        value(["one", True, "one"])
+        | {"arrived": ["POST /token/one,two?expires_in=20,20"], "headers": [[BASIC]], "content": [CODE]},
+    ),
+    "token in its last seconds": Call(
+        lambda at: tokens_valid(oauth2(at, "token/one?expires_in=300"), 280),
+        "The last 30 seconds of a token",
+        value([False]),
+        value([True]),
+    ),
+    "token in its last seconds, and no other": Call(
+        lambda at: oauth_renewed(oauth2(at, "token/one?expires_in=300&status=200,503"), 280),
+        "The last 30 seconds of a token",
+        {**raised(), "logged": []},
+        {**value(["one", "one"]), "logged": ["cruds"]},
+    ),
+    "token type in small letters": Call(
+        lambda at: oauth2(at, "token/one?token_type=bearer").access_token(),
+        "Token types",
+        raised("RuntimeError"),
+        value("one"),
+    ),
+    "token type in small letters, after a sign-in": Call(
+        lambda at: exchanged(at, "token/one?token_type=bearer"),
+        "Token types",
+        raised("RuntimeError"),
+        value(["one", True, "one"]),
+    ),
+    "token type that is missing": Call(
+        lambda at: oauth2(at, bad_answer(at, '{"access_token": "one"}')).access_token(),
+        "Token types",
+        raised("RuntimeError"),
+        value("one"),
+    ),
+    "token with its lifetime as text": Call(
+        lambda at: oauth2(
+            at, bad_answer(at, '{"access_token": "one", "token_type": "Bearer", "expires_in": "3600"}')
+        ).access_token(),
+        "Answers in another form",
+        raised("TypeError"),
+        value("one"),
+    ),
+    "token without a lifetime": Call(
+        lambda at: oauth2(
+            at, bad_answer(at, '{"access_token": "one", "token_type": "Bearer", "expires_in": null}')
+        ).access_token(),
+        "Answers in another form",
+        raised("TypeError"),
+        value("one"),
+    ),
+    "token in a form": Call(
+        lambda at: oauth2(
+            at, bad_answer(at, "access_token=one&token_type=Bearer", type="application/x-www-form-urlencoded")
+        ).access_token(),
+        "Answers in another form",
+        raised("JSONDecodeError"),
+        value("one"),
+    ),
+    "token that is none": Call(
+        lambda at: oauth2(at, bad_answer(at, "{}")).access_token(),
+        "An answer that is no token",
+        raised("RuntimeError"),
+        raised("OAuthAccessTokenError"),
+    ),
+    "token that is none, and then": Call(
+        lambda at: then_valid(oauth2(at, bad_answer(at, "{}"))),
+        "An answer that is no token",
+        raised("RuntimeError"),
+        value(False),
+    ),
+    "token that is none, after a sign-in": Call(
+        lambda at: exchange(web(at, bad_answer(at, "{}"))),
+        "An answer that is no token",
+        value(""),
+        raised("OAuthAccessTokenError"),
+    ),
+    "token of another type": Call(
+        lambda at: oauth2(at, "token/one?token_type=mac").access_token(),
+        "An answer that is no token",
+        raised("RuntimeError"),
+        raised("OAuthAccessTokenError"),
+    ),
+    "token that is an error": Call(
+        lambda at: oauth2(at, bad_answer(at, '{"error": "invalid_client"}')).access_token(),
+        "An answer that is no token",
+        raised("RuntimeError"),
+        raised("OAuthAccessTokenError"),
+    ),
+    "token that is HTML": Call(
+        lambda at: oauth2(at, bad_answer(at, "<html>", type="text/html")).access_token(),
+        "An answer that is no token",
+        raised("JSONDecodeError"),
+        raised("OAuthAccessTokenError"),
+    ),
+    "token that is a list": Call(
+        lambda at: oauth2(at, bad_answer(at, "[]")).access_token(),
+        "An answer that is no token",
+        raised("TypeError"),
+        raised("OAuthAccessTokenError"),
+    ),
+    "refusal in HTML": Call(
+        lambda at: oauth2(at, bad_answer(at, "<html>", type="text/html", status=403)).access_token(),
+        "An answer that is no token",
+        raised("JSONDecodeError"),
+        raised("OAuthAccessTokenError"),
+    ),
+    "refusal without a description": Call(
+        lambda at: oauth2(at, bad_answer(at, '{"error": "invalid_client"}', status=401)).access_token()
+    ),
+    "refusal and its error": Call(
+        lambda at: refusal(oauth2(at, "token/one?status=400").access_token),
+        "What an error of `OAuth2` carries",
+        value({"args": ["no"], "error": None, "error_description": None, "status": None}),
+        value(
+            {
+                "args": [
+                    "the client_credentials grant: POST http://server/token/one: "
+                    "400 Bad Request: invalid_grant: no"
+                ],
+                "error": "invalid_grant",
+                "error_description": "no",
+                "status": 400,
+            }
+        ),
+    ),
+    "token endpoint with 500": Call(
+        lambda at: oauth2(at, "token/one?status=500").access_token(),
+        "A token endpoint that fails",
+        raised(),
+        raised("OAuthAccessTokenError"),
+    ),
+    "token endpoint with 500, of a Client": Call(
+        lambda at: client(at, auth=oauth2(at, "token/one?status=500")).read("anything"),
+        "A token endpoint that fails",
+        raised(),
+        raised("OAuthAccessTokenError"),
+    ),
+    "token endpoint with 503 after a sign-in": Call(
+        lambda at: exchanged(at, "token/one?status=503"),
+        "A token endpoint that fails",
+        raised(),
+        raised("OAuthAccessTokenError"),
+    ),
+    "token endpoint with 302": Call(
+        lambda at: oauth2(at, "redirect/302?to=/token/one").access_token(),
+        "A token endpoint that fails",
+        raised(),
+        raised("OAuthAccessTokenError"),
+    ),
+    "token endpoint that hangs up": Call(
+        lambda at: oauth2(at, "lost").access_token(),
+        "A token endpoint that fails",
+        raised(),
+        raised("OAuthAccessTokenError"),
+    ),
+    "token endpoint where nobody is": Call(
+        lambda at: OAuth2(at.closed + "/token", "id", "pw", "read").access_token(),
+        "A token endpoint that fails",
+        raised(),
+        raised("OAuthAccessTokenError"),
+    ),
+    "state, and the log": Call(
+        told_state,
+        "Secrets in logs and errors of `OAuth2`",
+        {"leaked": ["cruds.auth"]},
+        {"leaked": []},
+    ),
+    "secret in the answer of the token endpoint": Call(
+        lambda at: oauth2(
+            at, bad_answer(at, SECRET, type="text/plain", status=500), client_secret=SECRET
+        ).access_token(),
+        "Secrets in logs and errors of `OAuth2`",
+        {**raised(), "leaked": ["the error", "urllib3.connectionpool"]},
+        {**raised("OAuthAccessTokenError"), "leaked": []},
+    ),
+    "secret in a refusal": Call(
+        lambda at: oauth2(
+            at,
+            bad_answer(at, '{"error": "a", "error_description": "not hunter2"}', status=400),
+            client_secret=SECRET,
+        ).access_token(),
+        "Secrets in logs and errors of `OAuth2`",
+        {"leaked": ["the error", "urllib3.connectionpool"]},
+        {"leaked": []},
     ),
 }

@@ -20,6 +20,21 @@ from urllib3.exceptions import HTTPError
 
 import cruds
 from cruds import Client
+from cruds.auth import OAuth2
+from cruds.exception import OAuthAccessTokenError, OAuthStateError
+
+FAMILIES = (HTTPError, OAuthAccessTokenError, OAuthStateError, RuntimeError)
+DOCUMENTED: dict[type[Any], tuple[str, ...]] = {
+    Client: ("__init__", "create", "read", "update", "delete", "download"),
+    OAuth2: (
+        "__init__",
+        "access_token",
+        "is_valid",
+        "get_authorization_url",
+        "parse_authorization_response",
+        "exchange_code_for_token",
+    ),
+}
 
 
 def returned(call: Call, site: Site) -> tuple[dict[str, Any], str]:
@@ -27,9 +42,9 @@ def returned(call: Call, site: Site) -> tuple[dict[str, Any], str]:
     try:
         value = call.do(site)
     except Exception as error:
-        # The documented family, whatever its members are called.
-        family = HTTPError if isinstance(error, HTTPError) else type(error)
-        return {"raised": family.__name__}, f"{error} {error.__cause__}"
+        # The documented families, whatever their members are called.
+        families = [family.__name__ for family in FAMILIES if isinstance(error, family)]
+        return {"raised": " and ".join(families) or type(error).__name__}, f"{error} {error.__cause__}"
     if isinstance(value, bytes):
         return {"bytes": value.decode("latin-1")}, ""
     if isinstance(value, Path):
@@ -74,11 +89,12 @@ def taken(site: Site) -> dict[str, Any]:
 def signatures() -> dict[str, list[list[str]]]:
     """Return name, kind and default of each parameter that users give."""
     return {
-        name: [
+        f"{owner.__name__}.{name}": [
             [parameter.name, parameter.kind.name, repr(parameter.default)]
-            for parameter in inspect.signature(getattr(Client, name)).parameters.values()
+            for parameter in inspect.signature(getattr(owner, name)).parameters.values()
         ]
-        for name in ("__init__", "create", "read", "update", "delete", "download")
+        for owner, names in DOCUMENTED.items()
+        for name in names
     }
 
 

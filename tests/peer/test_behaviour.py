@@ -31,8 +31,12 @@ VERSION = "1.9.1"
 SLOW = 0.5  # seconds: longer than the calls wait
 MEETING = 5  # seconds that one of two threads waits for the other
 OURSELVES = ("accept:", "accept-encoding:", "user-agent:")  # headers that a Client sends by itself
+TOKEN_REQUESTS = ("accept:", "connection:", "content-type:")  # those of an OAuth2
+FORM = "content-type: application/x-www-form-urlencoded"
 # Each of these is in the calls of one row, and left out in all others.
 OWN_HEADERS = "Default headers"
+TOKEN_HEADERS = "Headers of a token request"
+PKCE = "PKCE"
 LOGGED_RETRY = "urllib3 Retrying", "Log messages"
 
 
@@ -49,9 +53,10 @@ class Recording(Connection):
         line = self.requestline.removesuffix(" HTTP/1.1")
         headers = sorted(f"{name.lower()}: {value}" for name, value in self.headers.items())
         recorder.arrived.append([line, headers, self.content.decode("latin-1")])
-        recorder.connected.add(self.client_address)
         recorder.attempts[self.path] += 1
         word, _, rest = self.path.removeprefix("/").partition("/")
+        if word != "token":  # whose connections end with each answer, as `Connection: close` shows
+            recorder.connected.add(self.client_address)
         query = {name: values[-1] for name, values in self.query.items()}
         kind = {"Content-Type": query["type"]} if "type" in query else {}
         match self.command, word:
@@ -59,7 +64,10 @@ class Recording(Connection):
                 return Reply(403)
             case _, "reply":
                 disposition = {"Content-Disposition": text} if (text := query.get("disposition")) else {}
-                return Reply(200, query.get("content", "content").encode(), kind | disposition)
+                status = int(query.get("status", 200))
+                return Reply(status, query.get("content", "content").encode(), kind | disposition)
+            case _, "token":
+                return token_reply(rest, query, recorder.attempts[self.path] - 1)
             case _, "status":
                 statuses = rest.split(",")
                 status = int(statuses[min(recorder.attempts[self.path], len(statuses)) - 1])
@@ -90,12 +98,25 @@ class Recording(Connection):
         if announced:
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nshort" % announced)
         elif self.path != "/lost":
-            if self.path == "/slow":
+            if self.path == "/slow" or "late" in self.query:
                 time.sleep(SLOW)
             if self.path == "/pair":
                 with suppress(BrokenBarrierError):
                     self.server.pair.wait(MEETING)
             super().send(reply)
+
+
+def token_reply(tokens: str, members: dict[str, str], attempt: int) -> Reply:
+    """The answer to one of several token requests; what it holds is separated by commas, for each in turn."""
+    turns = {"access_token": tokens.split(","), **{name: text.split(",") for name, text in members.items()}}
+    answer: dict[str, Any] = {"token_type": "Bearer"}
+    answer |= {name: texts[attempt] for name, texts in turns.items() if attempt < len(texts)}
+    status = int(answer.pop("status", 200))
+    if "expires_in" in answer:
+        answer["expires_in"] = int(answer["expires_in"])
+    if status != 200:
+        answer = {"error": "invalid_grant", "error_description": "no"} if status < 500 else {}
+    return Reply(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
 
 class Recorder(Server):
@@ -219,7 +240,8 @@ def aspects(both: tuple[Observed, Observed], name: str) -> tuple[dict[str, Any],
         for other, call in version.calls.items()
         for _, headers, _ in version.seen[other]["arrived"]
         for header in headers
-        if call["row"] == OWN_HEADERS != row and header.startswith(OURSELVES)
+        if (call["row"] == OWN_HEADERS != row and header.startswith(OURSELVES))
+        or (call["row"] == TOKEN_HEADERS != row and header.startswith(TOKEN_REQUESTS))
     }
     old, new = (aspects_of(version.seen[name], row, {"host: server", *own}) for version in both)
     return old, new
@@ -228,7 +250,9 @@ def aspects(both: tuple[Observed, Observed], name: str) -> tuple[dict[str, Any],
 def aspects_of(seen: dict[str, Any], row: str, own: set[str]) -> dict[str, Any]:
     """What a version did in a call."""
     requests: list[tuple[str, list[str], str]] = []
-    for line, headers, content in seen["arrived"]:
+    for line, all_headers, all_content in seen["arrived"]:
+        is_form = any(header.startswith(FORM) for header in all_headers)
+        headers, content = as_form(all_headers, all_content, row) if is_form else (all_headers, all_content)
         request = json.dumps([line, [masked(header) for header in headers if header not in own], content])
         boundary = re.search(r"^--([0-9a-f]{32})\r\n", content)
         requests.append(json.loads(request.replace(boundary[1], "BOUNDARY") if boundary else request))
@@ -239,6 +263,15 @@ def aspects_of(seen: dict[str, Any], row: str, own: set[str]) -> dict[str, Any]:
         "content": distinct(content for _, _, content in requests),
         "logged": [text for text in seen["logged"] if text != LOGGED_RETRY[0] or row == LOGGED_RETRY[1]],
     }
+
+
+def as_form(headers: list[str], content: str, row: str) -> tuple[list[str], str]:
+    """A form in the order of its names, without what is random or the matter of another row."""
+    fields = [re.sub("^(code_verifier)=.*", r"\1=RANDOM", one) for one in sorted(content.split("&"))]
+    if row != PKCE and "grant_type=authorization_code" in fields:
+        headers = [header for header in headers if not header.startswith("content-length:")]
+        fields = [field for field in fields if not field.startswith("code_verifier=")]
+    return headers, "&".join(fields)
 
 
 def masked(header: str) -> str:

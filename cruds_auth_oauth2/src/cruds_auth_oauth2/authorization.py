@@ -17,10 +17,10 @@ from cruds_core.status import showable
 
 from .encryption import Sealed
 from .exceptions import OAuthAuthorizationError, OAuthStateError
-from .parameters import RESERVED
+from .parameters import RESERVED, read_details, read_scope
 
 if TYPE_CHECKING:
-    from .parameters import Parameters
+    from .parameters import Pairs, Parameters
 
 #: Seconds that a sign-in may take (RFC 6749, section 4.1.2, gives a code as long).
 LIFETIME = 600
@@ -29,6 +29,9 @@ LIFETIME = 600
 MAX_PENDING = 1000
 
 _VERIFIER = 48  # random bytes: 64 characters (RFC 7636, section 4.1, asks for 43 to 128)
+
+#: What one request may ask for otherwise than the others.
+MAY_CHANGE = {"scope", "authorization_details"}
 
 # RFC 6749, section 3.1: "Request and response parameters MUST NOT be included more than once."
 _ONCE = ("code", "state", "iss", "error", "error_description")
@@ -55,6 +58,7 @@ class Pending(NamedTuple):
 
     state: SecretText
     verifier: SecretText
+    scope: str
 
 
 class Callback(NamedTuple):
@@ -105,13 +109,12 @@ class Authorization:
         pending = Pending(
             SecretText(secrets.token_urlsafe(self._state_length)),
             SecretText(secrets.token_urlsafe(_VERIFIER)),
+            (read_scope(" ".join(scope)) if (scope := more["scope"]) else self._scope) or "",
         )
+        details = read_details(given[-1]) if (given := more["authorization_details"]) else self._details
         # RFC 9700, section 2.1.1: S256, the one method that does not give the verifier away.
         challenge = cast("str", create_s256_code_challenge(pending.verifier))  # type: ignore[no-untyped-call]
-        more_names = {name for name, _ in more}
-        others = urlencode(
-            [*((name, value) for name, value in self._params if name not in more_names), *more]
-        )
+        others = urlencode(self._others(more))
         url = cast(
             "str",
             prepare_grant_uri(
@@ -120,14 +123,20 @@ class Authorization:
                 self._client_id,
                 "code",
                 redirect_uri=self.redirect_uri,
-                scope=self._scope,
+                scope=pending.scope or None,
                 state=pending.state,
                 code_challenge=challenge,
                 code_challenge_method="S256",
-                authorization_details=self._details,
+                authorization_details=details,
             ),
         )
         return SecretText(url), pending
+
+    def _others(self, more: Parameters) -> Pairs:
+        """What is configured, but for names that this request gives otherwise."""
+        given = {name for name, _ in more}
+        kept = [(name, value) for name, value in self._params if name not in given]
+        return [*kept, *((name, value) for name, value in more if name not in MAY_CHANGE)]
 
 
 def read_callback(redirect_url: SecretText, *, issuer: str | None, requires_issuer: bool) -> Callback:
@@ -153,7 +162,9 @@ def read_callback(redirect_url: SecretText, *, issuer: str | None, requires_issu
         raise OAuthAuthorizationError(msg)
     refusal = None
     if "error" in said:
-        error, description = (mask(said.get(name, ""), brought) for name in ("error", "error_description"))
+        error, description = (
+            str(mask(said.get(name, ""), brought)) for name in ("error", "error_description")
+        )
         message = f"the sign-in was refused: {showable(': '.join(filter(None, (error, description))), ())}"
         refusal = OAuthAuthorizationError(message, error=error, error_description=description or None)
     elif missing := [name for name in ("code", "state") if not said.get(name)]:
@@ -187,36 +198,47 @@ def _parameters(redirect_url: SecretText) -> dict[str, SecretText]:
     raise OAuthAuthorizationError(msg)
 
 
+class _Began(NamedTuple):
+    """A request that is remembered here, and one that is kept elsewhere without what belongs to it."""
+
+    at: float  # time.monotonic()
+    sealed: Sealed | None = None  # its verifier
+    scope: str = ""
+    is_checked: bool = False
+
+
 class PendingRequests:
     """The sign-ins of one object that are under way, each found by its ``state``, once."""
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
-        self._began: dict[bytes, float] = {}  # time.monotonic(), in order
-        self._verifiers: dict[bytes, Sealed] = {}
-        self._checked: set[bytes] = set()
+        self._began: dict[bytes, _Began] = {}  # in order
 
     def add(self, pending: Pending) -> None:
         """Remember a request."""
-        name = _name(pending.state)
+        sealed = Sealed(pending.verifier, "code verifier")
         with self._lock:
-            self._remember(name)
-            self._verifiers[name] = Sealed(pending.verifier, "code verifier")
+            self._remember(_name(pending.state), _Began(time.monotonic(), sealed, pending.scope))
 
     def check(self, state: str) -> None:
         """Note that the issuer of the answer to a request has been checked."""
         with self._lock:
-            if (name := _name(state)) in self._verifiers:
-                self._checked.add(name)
+            if began := self._began.get(name := _name(state)):
+                self._began[name] = began._replace(is_checked=True)
 
     def discard(self, state: str) -> None:
         """Forget a request that was refused."""
         with self._lock:
-            if (name := _name(state)) in self._verifiers:
-                self._forget(name)
+            if (began := self._began.get(name := _name(state))) and began.sealed:
+                del self._began[name]
 
-    def take(self, state: str, *, checked: bool) -> SecretText:
-        """The verifier of a request, which is then forgotten.
+    def clear(self) -> None:
+        """Forget all of them."""
+        with self._lock:
+            self._began = {name: began for name, began in self._began.items() if not began.sealed}
+
+    def take(self, state: str, *, checked: bool) -> Pending:
+        """A request, which is then forgotten.
 
         Args:
             state: Its state.
@@ -227,18 +249,18 @@ class PendingRequests:
         """
         with self._lock:
             self._forget_old()
-            if (name := _name(state)) not in self._verifiers:
+            began = self._began.get(name := _name(state))
+            if began is None or began.sealed is None:
                 msg = (
                     '"state" belongs to no sign-in that is pending here: forged, used before, more than '
                     f"{LIFETIME} s old, or begun by another object or process; begin a new one"
                 )
                 raise OAuthStateError(msg)
-            if checked and name not in self._checked:
+            if checked and not began.is_checked:
                 msg = "the answer's issuer is not checked: give its URL to parse_authorization_response()"
                 raise OAuthStateError(msg)
-            verifier = self._verifiers[name].open()
-            self._forget(name)
-            return verifier
+            del self._began[name]
+            return Pending(SecretText(state), began.sealed.open(), began.scope)
 
     def spend(self, state: str) -> None:
         """Note the state of a request that is kept elsewhere as used.
@@ -247,26 +269,22 @@ class PendingRequests:
             OAuthStateError: It has been used here before.
         """
         with self._lock:
+            self._forget_old()
             if (name := _name(state)) in self._began:
                 msg = "this sign-in has been completed before; begin a new one"
                 raise OAuthStateError(msg)
-            self._remember(name)
+            self._remember(name, _Began(time.monotonic()))
 
-    def _remember(self, name: bytes) -> None:
+    def _remember(self, name: bytes, began: _Began) -> None:
         self._forget_old()
-        self._began[name] = time.monotonic()
+        self._began[name] = began
         if len(self._began) > MAX_PENDING:
-            self._forget(next(iter(self._began)))
+            del self._began[next(iter(self._began))]
 
     def _forget_old(self) -> None:
         oldest = time.monotonic() - LIFETIME
-        for name in [name for name, began in self._began.items() if began < oldest]:
-            self._forget(name)
-
-    def _forget(self, name: bytes) -> None:
-        del self._began[name]
-        self._verifiers.pop(name, None)
-        self._checked.discard(name)
+        for name in [name for name, began in self._began.items() if began.at < oldest]:
+            del self._began[name]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PendingRequests, ()

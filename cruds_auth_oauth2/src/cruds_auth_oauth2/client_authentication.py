@@ -83,7 +83,7 @@ class ClientAuthentication:
         self.method: Method = chosen if method is None else method
         if self.method not in get_args(Method):
             names = ", ".join(f'"{name}"' for name in get_args(Method))
-            msg = f"token_endpoint_auth_method must be one of {names} (got {method!r})"
+            msg = f"token_endpoint_auth_method must be one of {names} (got {str(method)!r})"
             raise ValueError(msg)
         if self.method.startswith("client_secret") is (self._secret is None):
             msg = (
@@ -99,6 +99,11 @@ class ClientAuthentication:
         if self.method == "client_secret_basic" and not form_encode and ":" in client_id:
             msg = "client_id holds a colon, which client_secret_basic can send only form-encoded"
             raise ValueError(msg)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether nothing proves the client (RFC 6749, section 2.1)."""
+        return self._secret is None and self._key is None
 
     def prepare(self, url: str, form: SecretText) -> Authenticated:
         """Add the credentials to a form that is to be posted to ``url``.

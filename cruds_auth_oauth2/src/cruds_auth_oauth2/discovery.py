@@ -76,7 +76,7 @@ def _fault(metadata: dict[str, Any], issuer: str) -> str | None:
     # be used."
     if metadata.get("issuer") != issuer:
         named = showable(str(metadata.get("issuer")), ())
-        return f'belongs to the issuer "{named}", which is not the same to the letter'
+        return f'belongs to the issuer "{named}": that must be given to the letter, if it is the right one'
     for name in ("token_endpoint", "authorization_endpoint", "revocation_endpoint"):
         if name == "token_endpoint" or metadata.get(name) is not None:
             try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import hashlib
 import json
 import os
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,10 @@ _NONCE = 12  # bytes (NIST SP 800-38D, section 8.2.2: random nonces of 96 bits)
 
 # RFC 7914, section 2: 16 MiB and some 50 ms.
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1}
-_SALT = 16  # bytes
+
+_TOKEN = re.compile(rb"[A-Za-z0-9_-]+={0,2}")
 
 _process_key = AESGCM(AESGCM.generate_key(256))
-_process_salt = os.urandom(_SALT)
 
 
 class Sealed:
@@ -77,21 +77,26 @@ class Keys:
     Args:
         keys: Each a Fernet key, used as it is, or any other text, stretched by scrypt; or a callable that
             returns one of these, asked at each use. All of them open, the first one seals.
+        context: What the keys are for. It is the salt: one that came with a record would let whoever sends
+            records make us stretch a key for each.
 
     Raises:
         TypeError: One is neither a str nor callable.
         ValueError: There is none, or one is empty.
     """
 
-    def __init__(self, keys: SecretSource | Sequence[SecretSource]) -> None:
+    def __init__(self, keys: SecretSource | Sequence[SecretSource], context: str) -> None:
         sources = [keys] if isinstance(keys, str) or callable(keys) else keys
         if not isinstance(sources, (list, tuple)):
-            msg = f"encryption_key must be a str, a callable or a list of these (got {type(keys).__name__})"
+            hint = ", which .decode() makes of bytes" if isinstance(keys, bytes) else ""
+            kind = type(keys).__name__
+            msg = f"encryption_key must be a str{hint}, a callable or a list of these (got {kind})"
             raise TypeError(msg)
         if not sources or "" in sources:
             msg = "encryption_key must not be empty; make one with cryptography.fernet.Fernet.generate_key()"
             raise ValueError(msg)
         self._keys = [Secret(source, "encryption_key") for source in sources]
+        self._salt = hashlib.sha256(context.encode()).digest()
 
     def seal(self, purpose: str, record: dict[str, str]) -> str:
         """A record as a text for a cookie, a header or a file.
@@ -100,10 +105,8 @@ class Keys:
             purpose: What the record is for; it can be opened for nothing else.
             record: The record.
         """
-        key = _revealed(self._keys[0])
-        salt = b"" if _is_fernet(key) else _process_salt
-        sealed = _fernet(key, salt).encrypt(json.dumps([purpose, record]).encode()).decode()
-        return f"{base64.urlsafe_b64encode(salt).decode()}.{sealed}" if salt else sealed
+        fernet = next(self._fernets())
+        return fernet.encrypt(json.dumps([purpose, record]).encode()).decode()
 
     def open(self, purpose: str, sealed: str, lifetime: int | None = None) -> SecretDict:
         """The record.
@@ -116,9 +119,9 @@ class Keys:
         Raises:
             BrokenSealError: It is none of ours, for something else, or too old.
         """
-        given = SecretBytes(sealed.encode("ascii", "replace"))
-        salt, dot, token = map(SecretBytes, given.rpartition(b"."))
-        for fernet in self._candidates(salt if dot else None):
+        token = SecretBytes(sealed.encode("ascii", "replace"))
+        # base64 of the standard library would pass over what follows its end.
+        for fernet in self._fernets() if _TOKEN.fullmatch(token) else ():
             # A key that seals other things, too, opens them as well.
             with suppress(InvalidToken, ValueError, RecursionError):
                 found = json.loads(fernet.decrypt(token, ttl=lifetime), object_pairs_hook=_record)
@@ -127,41 +130,22 @@ class Keys:
         msg = "it is not sealed under encryption_key for this purpose, or is too old"
         raise BrokenSealError(msg)
 
-    def _candidates(self, salt: bytes | None) -> Iterator[Fernet]:
-        try:
-            decoded = b"" if salt is None else base64.b64decode(salt, b"-_", validate=True)
-        except binascii.Error:
-            return
-        if len(decoded) != (0 if salt is None else _SALT):
-            return
+    def _fernets(self) -> Iterator[Fernet]:
         for secret in self._keys:
-            key = _revealed(secret)
-            if _is_fernet(key) is not bool(decoded):
-                yield _fernet(key, decoded)
-
-
-def _revealed(secret: Secret) -> SecretText:
-    key = secret.reveal()
-    if not key:
-        msg = "what the callable given as encryption_key returned is empty"
-        raise AuthError(msg)
-    return key
+            key = secret.reveal()
+            if not key:
+                msg = "what the callable given as encryption_key returned is empty"
+                raise AuthError(msg)
+            yield _fernet(key, self._salt)
 
 
 def _record(pairs: list[tuple[str, Any]]) -> SecretDict:
     return SecretDict((name, hidden(value)) for name, value in pairs)
 
 
-def _is_fernet(key: str) -> bool:
-    try:
-        Fernet(key)
-    except ValueError:
-        return False
-    return True
-
-
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _fernet(key: SecretText, salt: bytes) -> Fernet:
-    if not salt:
+    try:
         return Fernet(key)
-    return Fernet(base64.urlsafe_b64encode(hashlib.scrypt(key.encode(), salt=salt, dklen=32, **_SCRYPT)))
+    except ValueError:  # any other text
+        return Fernet(base64.urlsafe_b64encode(hashlib.scrypt(key.encode(), salt=salt, dklen=32, **_SCRYPT)))

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Members with which servers say in a 200 that there is no token.
+_COMPLAINT = re.compile("err|msg|message|reason|detail", re.IGNORECASE)
+
 # Levels of an answer without an error code that are shown.
 _SHOWN_LEVELS = 8
 
@@ -104,6 +107,8 @@ class Endpoint:
             return read(answer)
         except UnusableAnswerError as error:
             msg = f"{what}: {response.method} {response.url}: the answer cannot be used: {error}"
+            if complaint := _complaint(answer, [*secrets, *authenticated.secrets]):
+                msg += f": {complaint}"
             raise self._error(msg, status=response.status) from None
 
     def _refusal(self, what: str, response: Response, answer: SecretDict, secrets: list[str]) -> OAuth2Error:
@@ -119,7 +124,15 @@ class Endpoint:
             message += "; it is never redirected: use the URL that it is redirected to"
         elif code in _REMEDIES:
             message += f"; {_REMEDIES[code]}"
-        return self._error(message, error=code, error_description=description, status=response.status)
+        elif response.status in (404, 405):
+            message += "; check the URL: it must be that of the endpoint"
+        return self._error(
+            message,
+            error=code,
+            error_description=description,
+            status=response.status,
+            retry_after=response.retry_after,
+        )
 
 
 def _members(response: Response) -> SecretDict | None:
@@ -135,8 +148,18 @@ def _members(response: Response) -> SecretDict | None:
     return SecretDict(cast("dict[str, Any]", value)) if isinstance(value, dict) else None
 
 
+def _complaint(answer: SecretDict | None, secrets: list[str]) -> str:
+    """What an answer without a token says of it, whatever the members are called."""
+    members = SecretDict() if answer is None else answer
+    said = {name: value for name, value in members.items() if _COMPLAINT.search(name)}
+    return showable(json.dumps(_harmless(said), ensure_ascii=False), secrets) if said else ""
+
+
 def _shown(response: Response) -> str:
     """What an answer without an error code says, but for what could be a token."""
+    if problem := response.problem:  # RFC 9457
+        said = [text for name in ("detail", "title") if isinstance(text := problem.get(name), str) and text]
+        return said[0] if said else ""
     with suppress(ValueError):
         return json.dumps(_harmless(load_json(response.content)), ensure_ascii=False)
     text = text_of(response)

@@ -36,6 +36,7 @@ class OAuth2Error(AuthError):
         error: str | None = None,
         error_description: str | None = None,
         status: int | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         #: The error code, such as ``invalid_grant`` (RFC 6749, sections 4.1.2.1 and 5.2), if there was one.
@@ -44,6 +45,8 @@ class OAuth2Error(AuthError):
         self.error_description = error_description
         #: The status code of the answer, if there was one.
         self.status = status
+        #: Seconds after which the server asks to be tried again (RFC 9110, section 10.2.3), if it does.
+        self.retry_after = retry_after
 
 
 class OAuthAccessTokenError(OAuth2Error):

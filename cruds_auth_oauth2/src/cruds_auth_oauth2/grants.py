@@ -58,31 +58,37 @@ class Grants:
         asked = {"scope": self._scope, "authorization_details": self._details}
         form = [(name, value) for name, value in asked.items() if value]
         if self.user is None:
-            return self._request("client_credentials", form)
+            return self._request("client_credentials", form, self._scope)
         username, password = self.user
-        return self._request("password", [("username", username), ("password", password.reveal()), *form])
+        return self._request(
+            "password", [("username", username), ("password", password.reveal()), *form], self._scope
+        )
 
-    def authorization_code(self, code: SecretText, redirect_uri: str, verifier: SecretText) -> Token:
-        """With the code of a sign-in (section 4.1.3) and its verifier (RFC 7636, section 4.5)."""
+    def authorization_code(
+        self, code: SecretText, redirect_uri: str, verifier: SecretText, scope: str | None
+    ) -> Token:
+        """With the code of a sign-in (section 4.1.3), its verifier (RFC 7636, section 4.5), and its scope."""
         form = [("code", code), ("redirect_uri", redirect_uri), ("code_verifier", verifier)]
-        return self._request("authorization_code", form)
+        return self._request("authorization_code", form, scope)
 
     def refresh(self, held: Token) -> Token:
         """With the refresh token of a token. The scope is left out: it stays as it was granted."""
-        return self._request("refresh_token", [("refresh_token", cast("str", held.refresh_token))], held)
+        return self._request(
+            "refresh_token", [("refresh_token", cast("str", held.refresh_token))], held.scope, held
+        )
 
-    def _request(self, grant: str, form: Pairs, held: Token | None = None) -> Token:
+    def _request(self, grant: str, form: Pairs, asked: str | None, held: Token | None = None) -> Token:
         secrets = [value for _, value in [*form, *self._params] if isinstance(value, SecretText)]
         # What authlib is given by name it leaves out when it is empty, and does not repeat.
         code = {name: value for name, value in form if name == "code"}  # which it insists on
         others = SecretText(urlencode([*(pair for pair in form if pair[0] != "code"), *self._params]))
         body = SecretText(prepare_token_request(grant, others, **code))
         read = functools.partial(
-            Token.read, asked_at=time.time(), leeway=self._leeway, scope=self._scope, held=held
+            Token.read, asked_at=time.time(), leeway=self._leeway, scope=asked, held=held
         )
         token = self._endpoint.post(f"the {grant} grant", body, secrets, read)
-        asked = held.scope if held else self._scope
-        if asked and token.scope and set(asked.split()) != set(token.scope.split()):
+        # Some servers separate the names by commas.
+        if asked and token.scope and set(asked.split()) != set(token.scope.replace(",", " ").split()):
             granted = showable(token.scope, ())
             logger.warning('the %s grant: the server grants the scope "%s", not "%s"', grant, granted, asked)
         return token

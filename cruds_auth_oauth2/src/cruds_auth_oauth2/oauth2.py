@@ -18,6 +18,7 @@ from cruds_core.url import without_query
 
 from .authorization import (
     LIFETIME,
+    MAY_CHANGE,
     Authorization,
     AuthorizationRequest,
     Pending,
@@ -35,7 +36,7 @@ from .exceptions import (
     OAuthStateError,
 )
 from .grants import Grants
-from .parameters import Parameters, read_details, read_scope
+from .parameters import RESERVED, Parameters, read_details, read_scope
 from .server import check_issuer, check_url, transport
 from .token_source import TokenSource
 
@@ -63,21 +64,22 @@ class OAuth2(AuthABC):
     * ``username`` and ``password``: **password** (section 4.3). RFC 9700, section 2.4, says that it "MUST NOT
       be used": the program sees the user's password, and the user cannot limit what it does with it. It is
       here for servers that offer nothing else;
-    * ``redirect_uri``, with ``authorization_url``: **authorization code** (section 4.1), always with PKCE
+    * ``authorization_url`` and ``redirect_uri``: **authorization code** (section 4.1), always with PKCE
       (RFC 7636, S256). A user signs in, in a browser, and the object has tokens for this user alone. Until
       then it has none, and it never falls back to another grant.
 
     An instance may be shared by many Clients and threads: they have one token. It is renewed before it
     expires, by one thread, while the others go on with the one that lives; where none lives they wait for
-    the one. If that fails while a token lives, the token is used, and nobody tries again for 10 s. A 401
-    renews the token once. Tokens are sealed in memory.
+    the one. If that fails while a token lives, the token is used, and nobody tries again for 10 s at least. A
+    401 renews the token once. Tokens are sealed in memory.
 
     Args:
         url: The token endpoint: https, or http on this machine.
         client_id: The client identifier.
         client_secret: The client secret, or a callable that returns it, asked at each token request. None
             or empty for a public client, or one with a ``private_key``.
-        scope: What to ask for: names separated by spaces, or a list of them.
+        scope: What to ask for: names separated by spaces, or a list of them; None or empty for what the
+            server gives by itself.
         authorization_details: The same in detail (RFC 9396): a list of objects, or JSON.
         username: The user of the password grant.
         password: The user's password, or a callable that returns it.
@@ -145,9 +147,9 @@ class OAuth2(AuthABC):
         client_secret, password, private_key = hidden(client_secret), hidden(password), hidden(private_key)
         encryption_key, token_params = hidden(encryption_key), hidden(token_params)
         authorization_params = hidden(authorization_params)
-        self.url = check_url("url", url)
-        self.client_id = client_id
-        self.scope = read_scope(scope)
+        self._url = check_url("url", url)
+        self._client_id = client_id
+        self._scope = read_scope(scope)
         details = read_details(authorization_details)
         self._issuer = None if issuer is None else check_issuer(issuer)
         self._requires_issuer = arguments.flag("requires_issuer", requires_issuer)
@@ -159,15 +161,15 @@ class OAuth2(AuthABC):
             token_endpoint_auth_method,
             key_id=private_key_id,
             audience=assertion_audience,
-            server=issuer or self.url,
+            server=issuer or self._url,
             form_encode=arguments.flag("form_encode_basic", form_encode_basic),
         )
         self._grants = Grants(
-            Endpoint(self.url, authentication, self._transport, OAuthAccessTokenError),
-            scope=self.scope,
+            Endpoint(self._url, authentication, self._transport, OAuthAccessTokenError),
+            scope=self._scope,
             authorization_details=details,
             user=_user(username, password),
-            params=Parameters("token_params", token_params),
+            params=Parameters("token_params", token_params, secret=True),
             leeway=arguments.seconds("leeway", leeway, zero=True),
         )
         further = Parameters("authorization_params", authorization_params)
@@ -176,8 +178,20 @@ class OAuth2(AuthABC):
         if requires_issuer and issuer is None:
             msg = "requires_issuer needs the issuer that is to be named"
             raise ValueError(msg)
-        if redirect_uri is not None and username is not None:
-            msg = "username and redirect_uri are for different grants: a user signs in one way"
+        self._signs_in = endpoint is not None or redirect_uri is not None
+        if self._signs_in and username is not None:
+            msg = "username and authorization_url are for different grants: a user signs in one way"
+            raise ValueError(msg)
+        if (
+            authentication.is_public
+            and token_endpoint_auth_method is None
+            and not self._signs_in
+            and not username
+        ):
+            msg = (
+                "client_secret or private_key is missing: the client credentials grant needs one (RFC 6749, "
+                'section 4.4); if something else proves the client, say token_endpoint_auth_method="none"'
+            )
             raise ValueError(msg)
         self._redirect_uri = None if redirect_uri is None else _check_redirect_uri(redirect_uri)
         self._authorization = (
@@ -187,13 +201,14 @@ class OAuth2(AuthABC):
                 endpoint,
                 client_id=client_id,
                 redirect_uri=self._redirect_uri,
-                scope=self.scope,
+                scope=self._scope,
                 authorization_details=details,
                 params=further,
                 state_length=state_bytes,
             )
         )
-        self._keys = None if encryption_key is None else Keys(encryption_key)
+        context = f"{client_id} at {self.url}"
+        self._keys = None if encryption_key is None else Keys(encryption_key, context)
         self._pending = PendingRequests()
         self._revocation = (
             None
@@ -241,26 +256,42 @@ class OAuth2(AuthABC):
         reach: dict[str, Any] = {"timeout": timeout, "verify_ssl": verify_ssl, "manager": manager}
         found = transport(timeout=timeout, verify_ssl=verify_ssl, manager=manager)
         metadata = discover(issuer, found)
-        if manager is None:
+        if found.pool.is_own:
             found.pool.close()
         methods: Any = metadata.get("token_endpoint_auth_methods_supported")
         listed = isinstance(methods, list) and "client_secret_basic" not in methods
         if client_secret and listed and "client_secret_post" in methods:
             options.setdefault("token_endpoint_auth_method", "client_secret_post")
-        options.setdefault("authorization_url", metadata.get("authorization_endpoint"))
+        if options.get("redirect_uri") is not None:
+            options.setdefault("authorization_url", metadata.get("authorization_endpoint"))
         options.setdefault("revocation_url", metadata.get("revocation_endpoint"))
         if metadata.get("authorization_response_iss_parameter_supported") is True:
             options.setdefault("requires_issuer", True)
         url = metadata["token_endpoint"]
         return cls(url, client_id, client_secret, scope, issuer=issuer, **reach, **options)
 
+    @property
+    def url(self) -> str:
+        """The token endpoint."""
+        return self._url
+
+    @property
+    def client_id(self) -> str:
+        """The client identifier."""
+        return self._client_id
+
+    @property
+    def scope(self) -> str | None:
+        """What is asked for; `token` says what was granted."""
+        return self._scope
+
     def authenticate(self, request: Request) -> None:
-        """Send ``Authorization: Bearer`` with a token that is valid now (RFC 6750, section 2.1).
+        """Send ``Authorization: Bearer`` with the `access_token` (RFC 6750, section 2.1).
 
         Raises:
             OAuthAccessTokenError: There is none to be had.
         """
-        request.headers["Authorization"] = f"Bearer {self._tokens.current().access_token}"
+        request.headers["Authorization"] = f"{self.token_type} {self.access_token()}"
 
     def handle_challenge(self, request: Request, response: BaseHTTPResponse) -> bool:
         """Whether there is another token than the one that a 401 has refused.
@@ -268,7 +299,7 @@ class OAuth2(AuthABC):
         Raises:
             OAuthAccessTokenError: There should be one, and it could not be had.
         """
-        failed = SecretText(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        failed = SecretText(request.headers.get("Authorization", "").removeprefix(f"{self.token_type} "))
         held = self._tokens.token
         if held is not None and held.access_token != failed:  # another thread has renewed it
             return True
@@ -305,8 +336,9 @@ class OAuth2(AuthABC):
         return self._tokens.token
 
     def clear(self) -> None:
-        """Forget the tokens. The authorization server knows nothing of it: see `revoke`."""
+        """Forget the tokens, and sign-ins that are under way. The server is not told: see `revoke`."""
         self._tokens.put(None)
+        self._pending.clear()
 
     def revoke(self) -> None:
         """Tell the authorization server that the tokens are not needed any more, and forget them (RFC 7009).
@@ -340,7 +372,8 @@ class OAuth2(AuthABC):
         """Where the user's browser goes to sign in. Its ``state`` is remembered here, for 10 minutes.
 
         Args:
-            additional_params: Further parameters for this request, such as ``prompt`` or ``login_hint``.
+            additional_params: Further parameters for this request, such as ``prompt`` or ``login_hint``; a
+                ``scope`` goes in place of the object's.
 
         Raises:
             OAuthAuthorizationError: ``authorization_url`` or ``redirect_uri`` is not configured (a
@@ -348,7 +381,7 @@ class OAuth2(AuthABC):
             ValueError: A parameter is one that we set.
         """
         additional_params = hidden(additional_params)
-        url, pending = self._signs_in().begin(Parameters("additional_params", additional_params))
+        url, pending = self._begin(additional_params)
         self._pending.add(pending)
         return str(url)
 
@@ -394,9 +427,9 @@ class OAuth2(AuthABC):
         if fault := fault_of(code) if code else "is empty":
             msg = f"authorization_code {fault}"
             raise OAuthAuthorizationError(msg)
-        redirect_uri = self._signs_in().redirect_uri
-        verifier = self._pending.take(state, checked=self._requires_issuer)
-        token = self._grants.authorization_code(code, redirect_uri, verifier)
+        redirect_uri = self._sign_ins().redirect_uri
+        pending = self._pending.take(state, checked=self._requires_issuer)
+        token = self._grants.authorization_code(code, redirect_uri, pending.verifier, pending.scope or None)
         self._tokens.put(token)
         return token.access_token
 
@@ -409,7 +442,8 @@ class OAuth2(AuthABC):
         `sign_in`. Nothing is remembered here.
 
         Args:
-            additional_params: Further parameters for this request, such as ``prompt`` or ``login_hint``.
+            additional_params: Further parameters for this request, such as ``prompt`` or ``login_hint``; a
+                ``scope`` goes in place of the object's.
 
         Raises:
             OAuthAuthorizationError: ``authorization_url``, ``redirect_uri`` or ``encryption_key`` is not
@@ -417,7 +451,7 @@ class OAuth2(AuthABC):
             ValueError: A parameter is one that we set.
         """
         additional_params = hidden(additional_params)
-        url, pending = self._signs_in().begin(Parameters("additional_params", additional_params))
+        url, pending = self._begin(additional_params)
         sealed = self._seal().seal(self._purpose(), pending._asdict())
         return AuthorizationRequest(str(url), sealed)
 
@@ -426,7 +460,7 @@ class OAuth2(AuthABC):
 
         Args:
             request: The ``sealed`` of the `authorization_request`, from this browser's session. Take it out
-                of there: it works once in a process, for 10 minutes.
+                of there: it works once on one object, for 10 minutes.
             redirect_url: The URL that the browser was sent to, whole.
 
         Raises:
@@ -437,10 +471,10 @@ class OAuth2(AuthABC):
         """
         request, redirect_url = hidden(request), hidden(redirect_url)
         request, redirect_url = _text("request", request), _text("redirect_url", redirect_url)
-        authorization, purpose = self._signs_in(), self._purpose()
+        authorization, purpose = self._sign_ins(), self._purpose()
         try:
             record = self._seal().open(purpose, request, LIFETIME)
-            pending = Pending(record["state"], record["verifier"])
+            pending = Pending(record["state"], record["verifier"], str(record["scope"]))
         except (BrokenSealError, KeyError) as error:
             msg = f"the request cannot be opened: {error}; begin a new sign-in"
             raise OAuthStateError(msg) from None
@@ -452,29 +486,37 @@ class OAuth2(AuthABC):
         self._pending.spend(pending.state)
         if callback.refusal is not None:
             raise callback.refusal
-        token = self._grants.authorization_code(callback.code, authorization.redirect_uri, pending.verifier)
+        token = self._grants.authorization_code(
+            callback.code, authorization.redirect_uri, pending.verifier, pending.scope or None
+        )
         user = copy.copy(self)
         user._pending, user._tokens = PendingRequests(), self._source(token)
         return user
 
     def close(self) -> None:
         """Close the connections to the authorization server. The object can be used again."""
-        self._transport.pool.close()
+        if self._transport.pool.is_own:
+            self._transport.pool.close()
 
     def _source(self, token: Token | None) -> TokenSource:
-        signs_in = self._redirect_uri is not None
         return TokenSource(
             type(self).__name__,
-            None if signs_in else self._grants.first,
-            self._grants.refresh if signs_in or self._grants.user is not None else None,
+            None if self._signs_in else self._grants.first,
+            self._grants.refresh if self._signs_in or self._grants.user is not None else None,
             token,
         )
 
-    def _signs_in(self) -> Authorization:
+    def _sign_ins(self) -> Authorization:
         if self._authorization is None:
-            msg = "a sign-in needs authorization_url and redirect_uri, which are not configured"
+            missing = "authorization_url" if self._redirect_uri is not None else "redirect_uri"
+            missing = missing if self._signs_in else "authorization_url and redirect_uri"
+            msg = f"a sign-in needs {missing}, which the object was made without"
             raise OAuthAuthorizationError(msg)
         return self._authorization
+
+    def _begin(self, more: Mapping[str, str | Sequence[str]] | None) -> tuple[str, Pending]:
+        params = Parameters("additional_params", more, reserved=RESERVED - MAY_CHANGE)
+        return self._sign_ins().begin(params)
 
     def _seal(self) -> Keys:
         if self._keys is None:
@@ -484,10 +526,10 @@ class OAuth2(AuthABC):
 
     def _purpose(self) -> str:
         """What a sealed request is for: it works with no other client, server or redirect URI."""
-        return json.dumps(["sign-in", self.url, self.client_id, self._signs_in().redirect_uri])
+        return json.dumps(["sign-in", self.url, self.client_id, self._sign_ins().redirect_uri])
 
     def __repr__(self) -> str:
-        url, *others = (getattr(self, name, "?") for name in ("url", "client_id", "scope"))
+        url, *others = (getattr(self, name, "?") for name in ("_url", "_client_id", "_scope"))
         return "{}(url={!r}, client_id={!r}, scope={!r})".format(
             type(self).__name__, without_query(url), *others
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from cruds_core.secret import SecretText, fault_of, hidden, is_credential
@@ -20,6 +20,9 @@ RESERVED = {
     *("username", "password", "refresh_token"),
 }
 
+# What these end in says of what kind something is, as in "access_type" and "subject_token_type".
+_HARMLESS = ("_type", "_format", "_hint")
+
 # RFC 6749, section 3.3: scope-token
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
@@ -30,34 +33,52 @@ class Parameters:
     Args:
         name: What they are called in messages: the parameter that took them.
         given: Values by name; a sequence repeats its name (RFC 8707, section 2). None for none.
+        reserved: Names that they must not have.
+        secret: Whether one of them may be a secret. In a URL that a browser is given none is.
 
     Raises:
         TypeError: They are no mapping, or a value is neither a str nor a sequence of these.
         ValueError: A name is one that we set, or a value cannot be sent.
     """
 
-    def __init__(self, name: str, given: Mapping[str, str | Sequence[str]] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        given: Mapping[str, str | Sequence[str]] | None,
+        *,
+        secret: bool = False,
+        reserved: Collection[str] = RESERVED,
+    ) -> None:
         if given is not None and not isinstance(given, Mapping):
             msg = f"{name} must be a mapping of names to values (got {type(given).__name__})"
             raise TypeError(msg)
         self._name = name
+        self._secret = secret
+        self._reserved = reserved
         self._pairs: Pairs = []
         for key in given or {}:
             self._add(key, hidden(given[key]))  # type: ignore[index]
 
     def _add(self, key: object, value: object) -> None:
-        if not isinstance(key, str) or not key or key in RESERVED or fault_of(key):
-            msg = f"{self._name} cannot hold {key!r}: it is set by us, or is no name of a parameter"
+        if not isinstance(key, str) or not key or fault_of(key):
+            msg = f"{self._name} holds {key!r}, which is no name of a parameter"
+            raise ValueError(msg)
+        if key in self._reserved:
+            msg = f'{self._name} holds "{key}", which is set by us'
             raise ValueError(msg)
         values = cast("Any", value) if isinstance(value, (list, tuple)) else [value]
-        for one in values:
+        for one in (str(one) if type(one) is int else one for one in values):
             if not isinstance(one, str):
                 msg = f'{self._name}["{key}"] must be a str or a list of these (got {type(one).__name__})'
                 raise TypeError(msg)
             if fault := fault_of(one):
                 msg = f'{self._name}["{key}"] {fault}'
                 raise ValueError(msg)
-            self._pairs.append((key, SecretText(one) if is_credential(key) else str(one)))
+            is_secret = self._secret and is_credential(key) and not key.endswith(_HARMLESS)
+            self._pairs.append((key, SecretText(one) if is_secret else str(one)))
+
+    def __getitem__(self, name: str) -> list[str]:
+        return [value for key, value in self._pairs if key == name]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._pairs)
@@ -69,11 +90,11 @@ class Parameters:
         if names := [name for name, value in self._pairs if isinstance(value, SecretText)]:
             msg = f'{self._name}["{names[0]}"] may be a secret, and those are never pickled'
             raise TypeError(msg)
-        return _unpickle, (self._name, self._pairs)
+        return _unpickle, (self._name, self._pairs, self._secret)
 
 
-def _unpickle(name: str, pairs: Pairs) -> Parameters:
-    parameters = Parameters(name, None)
+def _unpickle(name: str, pairs: Pairs, is_secret: bool) -> Parameters:
+    parameters = Parameters(name, None, secret=is_secret)
     for key, value in pairs:
         parameters._add(key, value)  # pyright: ignore[reportPrivateUsage]
     return parameters

@@ -82,6 +82,9 @@ def check_issuer(issuer: object) -> str:
         ValueError: It is neither https nor on this machine, or has a query or a fragment
             (RFC 8414, section 2).
     """
+    if "/.well-known/" in check_url("issuer", issuer):
+        msg = "issuer must be what stands before (or around) /.well-known/..., which is added to it"
+        raise ValueError(msg)
     if "?" in check_url("issuer", issuer):
         msg = "issuer must not have a query (RFC 8414, section 2)"
         raise ValueError(msg)

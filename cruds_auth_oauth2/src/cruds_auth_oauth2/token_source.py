@@ -53,6 +53,7 @@ class TokenSource:
         self._token = token
         self._lock = RenewalLock(scheme)
         self._spent: Token | None = None  # whose refresh token is of no more use
+        self._unsure: Token | None = None  # lives, and its refresh may have been carried out
         self._ended = 0  # how many renewals, failed or not
         self._failure: CrudsError | None = None  # of the last one
         self._quiet_until = -math.inf  # time.monotonic(): no renewal ahead of the end before it
@@ -89,7 +90,12 @@ class TokenSource:
                 return self._token
             if self._ended != ended and self._failure is not None:  # while this thread waited
                 raise _copy(self._failure)
-            return self._renew()
+            try:
+                return self._renew()
+            except OAuthAccessTokenError as error:
+                if error.error == "invalid_grant" and self._first is None:  # the sign-in has ended
+                    self._token = None
+                raise
 
     def give_up(self, end: Callable[[Token], None]) -> None:
         """Hold no token any more, once ``end`` has done its part with the one that is held."""
@@ -110,24 +116,26 @@ class TokenSource:
         return self._first is not None or self._can_refresh(self._token)
 
     def _can_refresh(self, held: Token | None) -> bool:
-        return self._refresh is not None and held is not None and held is not self._spent and held.refreshes
+        if self._refresh is None or held is None or held is self._spent or not held.refreshes:
+            return False
+        # A refresh without an answer may have been carried out. Another would look like the reuse of a stolen
+        # refresh token, which revokes the tokens that live, too (RFC 9700, section 4.14.2).
+        return held is not self._unsure or not held.is_valid(time.time())
 
     def _renewed_ahead(self, token: Token) -> Token:
-        if self._is_quiet() or not self._lock.acquire(blocking=False):
+        if self._is_quiet() or not self.can_renew or not self._lock.acquire(blocking=False):
             return token
         try:
             if self._token is not token or self._is_quiet():  # since another thread had the lock
                 return self._token or token
             return self._renew()
-        except Exception as error:
-            if not token.is_valid(time.time()):  # any more
+        except BaseException as error:
+            self._quiet_until = time.monotonic() + QUIET
+            if self._first is None and _may_have_acted(error):
+                self._unsure = token
+            if not isinstance(error, CrudsError) or not token.is_valid(time.time()):  # any more
                 raise
-            # A refresh without an answer may have been carried out. Another would look like the reuse of a
-            # stolen refresh token, which revokes this token, too (RFC 9700, section 4.14.2): it can wait.
-            waits = self._first is None and _may_have_acted(error)
-            self._quiet_until = math.inf if waits else time.monotonic() + QUIET
-            reason = error if isinstance(error, CrudsError) else type(error).__name__
-            logger.warning("the token could not be renewed, and is used until it expires: %s", reason)
+            logger.warning("the token could not be renewed, and is used until it expires: %s", error)
             return token
         finally:
             self._lock.release()
@@ -153,14 +161,18 @@ class TokenSource:
         if held is not None and self._refresh is not None and self._can_refresh(held):
             try:
                 return self._refresh(held)
-            except OAuthAccessTokenError as error:
-                is_refused = error.error == "invalid_grant"
+            except BaseException as error:
+                is_refused = _is_refused(error, else_has=self._first)
                 if is_refused or (self._first is not None and _may_have_acted(error)):
                     self._spent = held
                 if not is_refused or self._first is None:
                     raise
         if self._first is None:
-            why = "nobody has signed in" if held is None else "the token cannot be refreshed any more"
+            why = (
+                "nobody has signed in, or it has ended"
+                if held is None
+                else "the token cannot be refreshed any more"
+            )
             msg = f"{why}: lead the user through a sign-in, as from get_authorization_url()"
             raise OAuthAccessTokenError(msg)
         return self._first()
@@ -175,9 +187,22 @@ class TokenSource:
         return TokenSource, (self._scheme, self._first, self._refresh)
 
 
-def _may_have_acted(error: Exception) -> bool:
+def _is_refused(error: BaseException, *, else_has: object) -> bool:
+    """Whether the server says that a refresh token is no use; in any words, where there is another way."""
+    if not isinstance(error, OAuthAccessTokenError):
+        return False
+    if error.error == "invalid_grant":
+        return True
+    status = error.status or 0
+    is_definite = 400 <= status < 500 and status not in NOT_PROCESSED and error.error != "invalid_client"
+    return else_has is not None and is_definite
+
+
+def _may_have_acted(error: BaseException) -> bool:
     """Whether the server may have carried a token request out, and we have nothing of it."""
-    if not isinstance(error, OAuthAccessTokenError) or error.error is not None:
+    if not isinstance(error, OAuthAccessTokenError):
+        return not isinstance(error, CrudsError)  # a signal, in the midst of it
+    if error.error is not None:
         return False
     if error.status is None:
         cause = error.__cause__

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self, cast
 
-from cruds_core.secret import SecretDict, SecretText, fault_of
+from cruds_core.secret import SecretDict, SecretText, fault_of, hidden
 
 from .encryption import Sealed
 
 # RFC 6750, section 2.1, and what servers send beside it: anything that a header can carry in one word.
 _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]+")
+# RFC 6749, section 8.1, of a length that no token has
+_TYPE_NAME = re.compile(r"[A-Za-z0-9._-]{1,20}")
+_BEARER = ("bearer", "bearertoken")  # the second is Apigee's
 _NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?\s*")
 
 _KNOWN = ("access_token", "refresh_token", "token_type", "expires_in", "scope", "authorization_details")
@@ -108,11 +111,14 @@ class Token:
         if answer is None:
             msg = "it is no JSON object"
             raise UnusableAnswerError(msg)
-        token_type = answer.get("token_type")
+        token_type = hidden(answer.get("token_type"))
         # RFC 6749, section 7.1: "The client MUST NOT use an access token if it does not understand the token
         # type". Some servers leave it out, and mean this one.
-        if token_type is not None and (not isinstance(token_type, str) or token_type.lower() != "bearer"):
-            msg = "its token_type is not Bearer, the one that can be used"
+        is_text = token_type is None or isinstance(token_type, str)
+        if not is_text or (token_type or "bearer").lower() not in _BEARER:
+            named = is_text and _TYPE_NAME.fullmatch(token_type or "")
+            got = f'"{token_type}"' if named else "no name of a type"
+            msg = f"its token_type is {got}, not Bearer, the one that can be used"
             raise UnusableAnswerError(msg)
         access = _text(answer, "access_token")
         if not access or not _ACCESS_TOKEN.fullmatch(access):
@@ -126,7 +132,7 @@ class Token:
         details = _details(answer.get("authorization_details"))
         expires = math.inf if lifetime is None else asked_at + lifetime
         return cls(
-            scope=_scope(answer) or (held.scope if held else scope),
+            scope=_scope(answer) or scope,
             expires_at=None if lifetime is None else datetime.fromtimestamp(expires, UTC),
             token_type="Bearer",  # noqa: S106 - the name of a scheme
             _access=Sealed(access, "access token"),
@@ -164,7 +170,7 @@ def _others(answer: SecretDict) -> str:
 
 def _lifetime(value: object) -> float | None:
     """Seconds; 0 for a token that has expired already, None where the server did not say."""
-    if value is None:
+    if value is None or value == "":
         return None
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)

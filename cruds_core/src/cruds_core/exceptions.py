@@ -202,6 +202,9 @@ class ResponseTooLargeError(ContentError, RequestError):
 class AuthError(CrudsError):
     """Credentials could not be had, or were refused for good."""
 
+    #: The 401 that asked for other credentials, where one did.
+    response: Response | None = None
+
 
 class PluginError(CrudsError):
     """An auth plugin cannot be used."""

@@ -157,7 +157,14 @@ def _reason(error: BaseException) -> str:
 
 def forget_locals(error: BaseException | None) -> None:
     """Clear the frames that hold what was sent, or came, and the same in the errors themselves."""
-    while error is not None:
+    seen: set[int] = set()  # urllib3 can raise an error again in the handler of ours, which makes a circle
+    chain = [error]
+    while chain:
+        error = chain.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        chain += [error.__cause__, error.__context__]
         for one in (error, *error.args):
             if isinstance(one, http.client.IncompleteRead) and isinstance(one.partial, bytes):
                 one.partial, one.args = b"", (b"",)
@@ -168,4 +175,3 @@ def forget_locals(error: BaseException | None) -> None:
             if name in _CARRIERS or name.partition(".")[0] in _CARRIERS:
                 with suppress(RuntimeError):  # it is a generator's, and not at its end
                     frame.clear()
-        error = error.__cause__ or error.__context__

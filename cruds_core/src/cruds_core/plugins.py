@@ -184,7 +184,8 @@ class Plugins:
         message = f'scheme "{scheme}" is not installed; {sys.executable} has {installed}'
         if alike := difflib.get_close_matches(scheme.lower(), here, n=1):
             message += f'; did you mean "{alike[0]}"?'
-        if distribution := _OURS.get(scheme.lower()):
+        distribution = _OURS.get(scheme.lower())
+        if distribution and scheme.lower() not in here:
             message += f"; install it with: {sys.executable} -m pip install {distribution}"
         elif not alike:
             message += f"; install the distribution that offers it with: {sys.executable} -m pip install ..."
@@ -200,10 +201,18 @@ def _check_options(scheme: str, factory: Factory, options: Mapping[str, object])
             signature = inspect.signature(factory)
         except ValueError:  # it is written in C, and will say itself what it does not take
             return
+    takes = ", ".join(signature.parameters) or "no options"
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        for name in options:
+            if name not in signature.parameters:
+                alike = difflib.get_close_matches(name, signature.parameters, n=1)
+                hint = f'; did you mean "{alike[0]}"?' if alike else ""
+                msg = f'scheme "{scheme}" has no option "{name}"{hint}; it takes {takes}'
+                raise TypeError(msg)
     try:
         signature.bind(**options)
     except TypeError as error:
-        takes = ", ".join(signature.parameters) or "no options"
         given = ", ".join(options) or "none"
         msg = f'scheme "{scheme}": {error} (given: {given}); it takes {takes}'
         raise TypeError(msg) from None

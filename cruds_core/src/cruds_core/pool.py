@@ -76,6 +76,11 @@ class Pool:
             _Last.hold(response)
         return response
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the manager is none of the user's."""
+        return isinstance(self.manager, _Manager)
+
     def close(self) -> None:
         """Close the connections that are idle. The next request opens a new one."""
         self.manager.clear()
@@ -93,7 +98,7 @@ class Pool:
         self.manager.pools = type(inherited)(inherited._maxsize)  # pyright: ignore[reportPrivateUsage]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if not isinstance(self.manager, _Manager):
+        if not self.is_own:
             msg = "a Client with a manager= of your own cannot be pickled; make the Client where it is used"
             raise TypeError(msg)
         return _unpickle, (self.timeout, self._verify)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import quote, quote_plus, unquote_plus
 
-from .exceptions import AuthError
+from .exceptions import AuthError, CrudsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -104,11 +104,17 @@ class Secret:
         """The secret itself.
 
         Raises:
-            AuthError: The callable returned something that cannot be the secret.
+            AuthError: The callable raised, or returned something that cannot be the secret.
         """
         if isinstance(self._source, SecretText):
             return self._source
-        value = as_secret(self._source())
+        try:
+            value = as_secret(self._source())
+        except CrudsError:
+            raise
+        except Exception as error:
+            msg = f"the callable given as {self._name} raised {type(error).__name__}"
+            raise AuthError(msg) from error
         if value is None:
             msg = f"the callable given as {self._name} must return a str"
             raise AuthError(msg)

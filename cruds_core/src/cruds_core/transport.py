@@ -133,7 +133,13 @@ class _Call:
                 raise
             return None
         logger.debug("%s: %d", self.request, raw.status)
-        if self._answers_challenge(raw) or self._follows(raw):
+        unanswered = None
+        try:
+            if self._answers_challenge(raw):
+                return None
+        except AuthError as error:
+            unanswered = error
+        if self._follows(raw):
             return None
         response = Response(
             method=self.request.method,
@@ -144,6 +150,12 @@ class _Call:
             attempts=self.attempts,
             deserialize=deserialize,
         )
+        if unanswered is not None:
+            if self.tolerates(raw.status):
+                logger.warning("%s: the 401 could not be answered: %s", self.request, unanswered)
+                return response
+            unanswered.response = response
+            raise unanswered
         return None if self._retries(raw, response) else response
 
     def __str__(self) -> str:
