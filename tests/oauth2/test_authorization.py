@@ -364,9 +364,11 @@ def test_scope_of_one_request_may_be_a_list(begin: Begin, names: Any) -> None:
         ("scope", "é"),
         ("authorization_details", "not JSON"),
         ("authorization_details", "[{}]"),
+        ("authorization_details", ['[{"type": "a"}]', '[{"type": "b"}]']),
     ],
+    ids=["sign", "letter", "no JSON", "no type", "two"],
 )
-def test_scope_and_details_of_one_request_are_checked(begin: Begin, name: str, value: str) -> None:
+def test_scope_and_details_of_one_request_are_checked(begin: Begin, name: str, value: Any) -> None:
     """A request refuses what the object would refuse: no scope (RFC 6749), no details (RFC 9396)."""
     with pytest.raises(ValueError, match=name):
         offline(**{name: value})

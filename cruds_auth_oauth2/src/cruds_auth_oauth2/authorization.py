@@ -111,7 +111,8 @@ class Authorization:
             SecretText(secrets.token_urlsafe(_VERIFIER)),
             (read_scope(" ".join(scope)) if (scope := more["scope"]) else self._scope) or "",
         )
-        details = read_details(given[-1]) if (given := more["authorization_details"]) else self._details
+        given = more["authorization_details"]
+        details = read_details(given[0] if len(given) == 1 else given) if given else self._details
         # RFC 9700, section 2.1.1: S256, the one method that does not give the verifier away.
         challenge = cast("str", create_s256_code_challenge(pending.verifier))  # type: ignore[no-untyped-call]
         others = urlencode(self._others(more))
