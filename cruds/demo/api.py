@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from email import message_from_string
 from email.message import Message
 from hashlib import sha256
+from threading import Lock
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urlencode
 
-from cruds.demo.server import Connection, Reply, Seen, Server, encode
+from cruds_core.testing.server import Connection, Reply, Seen, Server, encode
 
 __all__ = ["ROUTES", "DemoAPI", "Seen"]
 
@@ -69,6 +70,11 @@ class Resources(Connection):
     server: "DemoAPI"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def reply(self) -> Reply:
+        """Answer one request at a time."""
+        with self.server.lock:
+            return self.route()
+
+    def route(self) -> Reply:
         """Check the credentials, then answer by the first route that fits the path."""
         if self.path not in ("/", "/health"):
             self.authenticate()
@@ -283,6 +289,7 @@ class DemoAPI(Server):
         self.database.execute(SCHEMA)
         self.files: dict[tuple[str, str, str], tuple[str, bytes]] = {}
         self.ids, self.attempts = Counter[str](), Counter[str]()
+        self.lock = Lock()
         super().__init__(Resources)
 
     def close(self) -> None:
