@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from cruds.demo.authority import AUTH_METHODS, Authority, Credential, Request
-from cruds_core.testing.server import Connection, Reply, Server, encode
+from cruds_core.testing.server import Connection, Reply, Server
 
 BROWSER_TIMEOUT = 10.0  # seconds
 
@@ -67,7 +67,7 @@ class Endpoints(Connection):
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": True,
         }
-        return Reply(200, encode(described), {"Content-Type": "application/json"})
+        return Reply.json(described)
 
     def authorize(self) -> Reply:
         """Answer an authorization request."""

@@ -13,6 +13,7 @@ from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from threading import Thread
+from typing import Self
 from urllib.parse import parse_qs
 from weakref import WeakSet
 
@@ -39,6 +40,11 @@ class Reply(Exception):
     status: int
     content: bytes = b""
     headers: dict[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def json(cls, value: object, status: int = 200, **headers: str) -> Self:
+        """Return a reply of JSON."""
+        return cls(status, encode(value), {"Content-Type": "application/json", **headers})
 
 
 def encode(value: object) -> bytes:
