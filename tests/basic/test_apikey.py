@@ -338,7 +338,9 @@ def test_key_is_logged_nowhere(
     with Client(echo.url, ApiKey("sid", KEY, location)) as client:
         client.raise_status = False
         response = client.request("GET", path, params={"a": 1})
-    lines = [record.getMessage() for record in caplog.records if not record.name.startswith("cruds_core.testing")]
+    lines = [
+        record.getMessage() for record in caplog.records if not record.name.startswith("cruds_core.testing")
+    ]
     assert any("Starting new HTTP connection" in line for line in lines)
     assert any(f"GET /{path}" in line for line in lines)
     assert not any(KEY in line for line in lines)
