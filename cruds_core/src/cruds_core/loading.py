@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import sys
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -23,28 +25,43 @@ if TYPE_CHECKING:
 #: The entry-point group of auth schemes. The name of an entry point is the name of its scheme.
 GROUP = "cruds.auth"
 
+_HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("cruds_")}
+
 
 class Offer(NamedTuple):
     """A scheme that an installed distribution declares."""
 
     scheme: str
     distribution: str
+    version: str | None
     entry_point: EntryPoint
 
     @classmethod
     def of(cls, entry_point: EntryPoint) -> Self:
         """The offer that an entry point makes."""
-        metadata = entry_point.dist.metadata if entry_point.dist is not None else None
-        if metadata is None or "Name" not in metadata:  # of a distribution that is half removed
-            return cls(entry_point.name, entry_point.module, entry_point)
-        return cls(entry_point.name, metadata["Name"], entry_point)
+        name, version = _name_and_version(entry_point)
+        return cls(entry_point.name, name, version, entry_point)
 
     def broken(self, reason: str) -> BrokenPluginError:
         """The error that says which plugin is broken, why, and how to be rid of it."""
+        pip = f"{sys.executable} -m pip"
         return BrokenPluginError(
             f'the plugin "{self.distribution}", which offers the scheme "{self.scheme}", is broken: {reason}'
-            f"; remove it with: {sys.executable} -m pip uninstall {self.distribution}"
+            f"; upgrade it with: {pip} install --upgrade {self.distribution}"
+            f"; or remove it with: {pip} uninstall {self.distribution}"
         )
+
+
+def _name_and_version(entry_point: EntryPoint) -> tuple[str, str | None]:
+    if entry_point.dist is None:
+        return entry_point.module, None
+    metadata = entry_point.dist.metadata
+    name, version = (metadata[key] if key in metadata else None for key in ("Name", "Version"))
+    # Where pip was stopped in the middle, the name of the folder may be all that is left:
+    # NAME-VERSION.dist-info, by which pip still removes it. There is no public way to it.
+    folder = getattr(entry_point.dist, "_path", None)
+    stem, _, rest = folder.stem.partition("-") if folder is not None else (entry_point.module, "", "")
+    return name or stem, version or rest.partition("-")[0] or None
 
 
 class Module:
@@ -73,18 +90,25 @@ class Module:
                 self._loader = threading.get_ident()
                 try:
                     self._factories = _load(offer.entry_point, names)
-                except (KeyboardInterrupt, GeneratorExit):
+                except KeyboardInterrupt:
                     raise
                 except BaseException as error:  # a plugin may call sys.exit(), or panic in Rust
                     rule = type(error) is PluginError
-                    reason = str(error) if rule else f"it raised {type(error).__name__}"
-                    self._failure = (reason, error.__cause__ if rule else error)
+                    self._failure = (
+                        (str(error), error.__cause__) if rule else (f"it raised {_named(error)}", error)
+                    )
                 finally:
                     self._loader = None
         if self._failure is not None:
             reason, cause = self._failure
             raise offer.broken(reason) from cause
         return self._factories or {}
+
+
+def _named(error: BaseException) -> str:
+    name, text = type(error).__name__, str(error).strip().partition("\n")[0]
+    # These tell what is missing in the code. What others tell may be a secret that the plugin has read.
+    return f"{name}: {text}" if isinstance(error, ImportError | AttributeError) and text else name
 
 
 def _load(entry_point: EntryPoint, names: set[str]) -> dict[str, Factory]:
@@ -118,18 +142,35 @@ def hooks_of(plugin: object) -> pluggy.HookRelay:
     try:
         manager.register(plugin)
     except pluggy.PluginValidationError as error:
-        msg = f"a hook has the wrong signature: {error}"
+        msg = f"a hook has the wrong signature: {_fault(plugin, error)}"
         raise PluginError(msg) from error
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        msg = f"a hook is misspelt: {error}"
+        name = next(hook.name for hook in manager.get_hookcallers(plugin) or () if _misspelt(hook))
+        alike = difflib.get_close_matches(name, _HOOKS, n=1, cutoff=0)[0]
+        msg = f'a hook is misspelt: there is no "{name}"; did you mean "{alike}"?'
         raise PluginError(msg) from error
     for caller in manager.get_hookcallers(plugin) or ():
         if any(impl.wrapper or impl.hookwrapper for impl in caller.get_hookimpls()):
             msg = f"{caller.name} is a wrapper, which no hook of CRUDs may be"
             raise PluginError(msg)
     return manager.hook
+
+
+def _misspelt(hook: pluggy.HookCaller) -> bool:
+    return not hook.has_spec() and not all(impl.optionalhook for impl in hook.get_hookimpls())
+
+
+def _fault(plugin: object, error: pluggy.PluginValidationError) -> str:
+    """What pluggy refused, in one line."""
+    for name, spec in _HOOKS.items():
+        if impl := getattr(plugin, name, None):
+            (given,) = inspect.signature(spec).parameters
+            takes = inspect.signature(impl).parameters.values()
+            for extra in (one.name for one in takes if one.default is one.empty and one.name != given):
+                return f'{name} takes "{extra}", and is only given "{given}"'
+    return str(error).rpartition("\n")[2]
 
 
 def observers_of(caller: pluggy.HookCaller) -> tuple[Callable[..., object], ...]:
