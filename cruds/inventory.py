@@ -17,8 +17,10 @@ _STYLES = {State.OK: "green", State.BLOCKED: "yellow", State.IN_CONFLICT: "red",
 
 
 @click.group(invoke_without_command=True)
-@click.option("--check", is_flag=True, help="Import each plugin that may be used; exit 1 if there is a problem.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--check", is_flag=True, help="Import each plugin that may be used; exit 1 if one has a problem."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
 @click.pass_context
 def plugins(context: click.Context, *, check: bool, as_json: bool) -> None:
     """Show the auth schemes that are installed, from metadata alone: no plugin is imported."""
@@ -58,7 +60,7 @@ def _print(reports: Sequence[SchemeReport]) -> None:
 
     # As wide as it takes: a terminal breaks lines by itself, and in a pipe nothing must.
     console = Console(width=sys.maxsize, highlight=False)
-    table = Table("scheme", "distribution", "version", "state", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(*SchemeReport._fields[:4], box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for report in reports:
         state = Text(report.state, _STYLES.get(report.state, ""))
         table.add_row(Text(report.scheme), Text(report.distribution), Text(report.version or "?"), state)

@@ -25,43 +25,57 @@ if TYPE_CHECKING:
 #: The entry-point group of auth schemes. The name of an entry point is the name of its scheme.
 GROUP = "cruds.auth"
 
+_PIP = f"{sys.executable} -m pip"
 _HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("cruds_")}
 
 
 class Offer(NamedTuple):
-    """A scheme that an installed distribution declares."""
+    """A scheme that an installed distribution declares.
+
+    Attributes:
+        scheme: The name of the scheme.
+        distribution: The name of the distribution.
+        version: Its version; None where nothing tells it.
+        leftover: The folder of its metadata, where pip was stopped in the middle and left no name in it.
+        entry_point: What declares the scheme.
+    """
 
     scheme: str
     distribution: str
     version: str | None
+    leftover: str | None
     entry_point: EntryPoint
 
     @classmethod
     def of(cls, entry_point: EntryPoint) -> Self:
         """The offer that an entry point makes."""
-        name, version = _name_and_version(entry_point)
-        return cls(entry_point.name, name, version, entry_point)
+        if entry_point.dist is None:
+            return cls(entry_point.name, entry_point.module, None, None, entry_point)
+        metadata = entry_point.dist.metadata
+        version = metadata["Version"] if "Version" in metadata else None
+        if "Name" in metadata:
+            return cls(entry_point.name, metadata["Name"], version, None, entry_point)
+        folder = getattr(entry_point.dist, "_path", None)  # there is no public way to it
+        if folder is None:
+            return cls(entry_point.name, entry_point.module, version, None, entry_point)
+        name, _, told = folder.stem.partition("-")  # NAME-VERSION.dist-info
+        return cls(entry_point.name, name, version or told or None, str(folder), entry_point)
 
     def broken(self, reason: str) -> BrokenPluginError:
-        """The error that says which plugin is broken, why, and how to be rid of it."""
-        pip = f"{sys.executable} -m pip"
+        """The error that says which plugin is broken, why, and how to mend it or be rid of it."""
+        remedy = self.removal
+        if self.leftover is None:
+            remedy = f"upgrade it with: {_PIP} install --upgrade {self.distribution}; or {remedy}"
         return BrokenPluginError(
-            f'the plugin "{self.distribution}", which offers the scheme "{self.scheme}", is broken: {reason}'
-            f"; upgrade it with: {pip} install --upgrade {self.distribution}"
-            f"; or remove it with: {pip} uninstall {self.distribution}"
+            f'the plugin "{self.distribution}", which offers the scheme "{self.scheme}", is broken: {reason}; {remedy}'
         )
 
-
-def _name_and_version(entry_point: EntryPoint) -> tuple[str, str | None]:
-    if entry_point.dist is None:
-        return entry_point.module, None
-    metadata = entry_point.dist.metadata
-    name, version = (metadata[key] if key in metadata else None for key in ("Name", "Version"))
-    # Where pip was stopped in the middle, the name of the folder may be all that is left:
-    # NAME-VERSION.dist-info, by which pip still removes it. There is no public way to it.
-    folder = getattr(entry_point.dist, "_path", None)
-    stem, _, rest = folder.stem.partition("-") if folder is not None else (entry_point.module, "", "")
-    return name or stem, version or rest.partition("-")[0] or None
+    @property
+    def removal(self) -> str:
+        """How to be rid of it."""
+        if self.leftover is not None:  # without a name, pip does not see it
+            return f"delete what pip left of it: {self.leftover}"
+        return f"remove it with: {_PIP} uninstall {self.distribution}"
 
 
 class Module:

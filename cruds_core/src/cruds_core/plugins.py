@@ -199,11 +199,11 @@ class Plugins:
         if not offers:
             raise self._unknown(scheme)
         if len(offers) > 1:
-            names = sorted(offer.distribution for offer in offers)
-            all_of_them = " and ".join(f'"{name}"' for name in names)
+            offers.sort(key=lambda offer: offer.distribution)
+            all_of_them = " and ".join(f'"{offer.distribution}"' for offer in offers)
             msg = (
-                f'scheme "{scheme}" is offered by {all_of_them}; uninstall one, as with: {sys.executable} -m pip '
-                f"uninstall {names[0]}; or block one, as with: {self._selection.blocking(names[0])}"
+                f'scheme "{scheme}" is offered by {all_of_them}; keep one: block the other with '
+                f"{self._selection.blocking(offers[0].distribution)} or {offers[0].removal}"
             )
             raise PluginConflictError(msg)
         return offers[0]
