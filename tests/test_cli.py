@@ -26,7 +26,7 @@ class Run(Protocol):
 
 @pytest.fixture
 def troubled(site: Site) -> Site:
-    """One scheme of each kind: one that works, a conflict, one that is blocked by "-blocked", a broken one."""
+    """One scheme that works, a conflict, one that "-blocked" blocks, and one that is broken."""
     site.install("alpha-plugin", ["alpha", "blocked"])
     site.install("broken-plugin", ["broken"], "raise SystemExit(0)")
     site.install("one-plugin", ["rival"])
@@ -46,7 +46,7 @@ def run(site: Site, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def process(site: Site, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Runs `cruds plugins` in an interpreter that has the distributions of the site in front of all others."""
+    """Runs `cruds plugins` in an interpreter that has the distributions of the site in front."""
     path = os.pathsep.join([str(site.folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
         [sys.executable, "-m", "cruds", "plugins", *options],

@@ -35,7 +35,7 @@ MODULES = {
     "it built": f"{HOOK}register('vault', lambda: 'a token')",
     "a hook has the wrong signature": "@hookimpl\ndef cruds_register_auth(register, name): pass",
     "a hook is misspelt": "@hookimpl\ndef cruds_register_oauth(register): pass",
-    "cruds_register_auth is a wrapper": "@hookimpl(wrapper=True)\ndef cruds_register_auth(register):\n    yield",
+    "cruds_register_auth is a wrapper": HOOK.replace("hookimpl", "hookimpl(wrapper=True)") + "yield",
     "it raised BrokenPluginError": "import __main__\n__main__.registry.create('vault')",
 }
 

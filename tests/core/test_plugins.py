@@ -462,7 +462,7 @@ def test_a_program_may_choose_itself(site: Site, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CRUDS_PLUGINS", "alpha")
     assert site.plugins("one").schemes() == ["one"]
     assert site.plugins("").schemes() == []
-    with pytest.raises(UnknownSchemeError, match="by allowed='one'; to allow it, set allowed=one,alpha$"):
+    with pytest.raises(UnknownSchemeError, match=r"by allowed='one'; to allow it, set allowed=one,alpha$"):
         site.plugins("one").factory("alpha")
 
 

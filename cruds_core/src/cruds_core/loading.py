@@ -52,9 +52,9 @@ class Offer(NamedTuple):
         if entry_point.dist is None:
             return cls(entry_point.name, entry_point.module, None, None, entry_point)
         metadata = entry_point.dist.metadata
-        version = metadata["Version"] if "Version" in metadata else None
-        if "Name" in metadata:
-            return cls(entry_point.name, metadata["Name"], version, None, entry_point)
+        name, version = (next(iter(metadata.get_all(key, [])), None) for key in ("Name", "Version"))
+        if name:
+            return cls(entry_point.name, name, version, None, entry_point)
         folder = getattr(entry_point.dist, "_path", None)  # there is no public way to it
         if folder is None:
             return cls(entry_point.name, entry_point.module, version, None, entry_point)
@@ -66,9 +66,8 @@ class Offer(NamedTuple):
         remedy = self.removal
         if self.leftover is None:
             remedy = f"upgrade it with: {_PIP} install --upgrade {self.distribution}; or {remedy}"
-        return BrokenPluginError(
-            f'the plugin "{self.distribution}", which offers the scheme "{self.scheme}", is broken: {reason}; {remedy}'
-        )
+        plugin = f'the plugin "{self.distribution}", which offers the scheme "{self.scheme}", is broken'
+        return BrokenPluginError(f"{plugin}: {reason}; {remedy}")
 
     @property
     def removal(self) -> str:
@@ -108,9 +107,7 @@ class Module:
                     raise
                 except BaseException as error:  # a plugin may call sys.exit(), or panic in Rust
                     rule = type(error) is PluginError
-                    self._failure = (
-                        (str(error), error.__cause__) if rule else (f"it raised {_named(error)}", error)
-                    )
+                    self._failure = (str(error), error.__cause__) if rule else (_raised(error), error)
                 finally:
                     self._loader = None
         if self._failure is not None:
@@ -119,10 +116,12 @@ class Module:
         return self._factories or {}
 
 
-def _named(error: BaseException) -> str:
-    name, text = type(error).__name__, str(error).strip().partition("\n")[0]
+def _raised(error: BaseException) -> str:
+    told = ""
     # These tell what is missing in the code. What others tell may be a secret that the plugin has read.
-    return f"{name}: {text}" if isinstance(error, ImportError | AttributeError) and text else name
+    if type(error) in (ImportError, ModuleNotFoundError, AttributeError):
+        told = ": " + str(error).strip().partition("\n")[0]
+    return f"it raised {type(error).__name__}{told}"
 
 
 def _load(entry_point: EntryPoint, names: set[str]) -> dict[str, Factory]:

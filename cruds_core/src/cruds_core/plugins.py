@@ -115,8 +115,8 @@ class Plugins:
         """What is installed: each scheme of each distribution, sorted, and what keeps it from being used.
 
         Args:
-            load: Whether each plugin is imported that may be used, to find those that are broken. Else nothing
-                but metadata is read.
+            load: Whether each plugin that may be used is imported, to find those that are broken. Else
+                metadata alone is read.
         """
         offers = sorted(self._scan(), key=lambda offer: (offer.scheme, offer.distribution))
         return [self._report(offer, load=load) for offer in offers]
