@@ -418,3 +418,11 @@ def test_durations_are_measured(program: Program, client: Client) -> None:
     assert found == {(2, 503, "503", "/flaky"), (1, 200, None, "/flaky")}
     assert all(0 < point.sum < 10 and len(point.explicit_bounds) == 14 for point in points)
     assert not any(URL in dict(point.attributes or {}) for point in points)
+
+
+def test_a_duration_is_that_of_its_attempt(program: Program) -> None:
+    """It is recorded in seconds."""
+    program.observer.cruds_request_finished(event())
+    data: Any = program.reader.get_metrics_data()
+    (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    assert point.sum == 0.25
