@@ -635,6 +635,45 @@ def test_an_observer_that_raises_hides_no_error(plugins: Plugins) -> None:
         client.read("things")
 
 
+def test_who_saw_an_attempt_start_sees_it_end(
+    api: DemoAPI, client: Client, plugins: Plugins, recorder: Recorder
+) -> None:
+    """An observer that leaves during an attempt is told its end; one that comes is told nothing of it."""
+    late = Recorder()
+
+    class Usher:
+        @hookimpl
+        def cruds_request_started(self) -> None:
+            plugins.unregister(recorder)
+            plugins.register(late)
+            plugins.unregister(self)
+
+    plugins.register(Usher())
+    client.read("things")
+    client.read("health")
+    assert recorder.untimed == pair("GET", f"{origin(api)}/things", status=200)
+    assert late.untimed == pair("GET", f"{origin(api)}/health", status=200)
+
+
+def test_an_interrupt_while_observers_are_told_is_an_end(
+    api: DemoAPI, client: Client, plugins: Plugins, recorder: Recorder
+) -> None:
+    """Ctrl+C before anything was sent ends the attempt for those who were told of it, and for no others."""
+
+    class Interrupted:
+        @hookimpl
+        def cruds_request_started(self) -> None:
+            raise KeyboardInterrupt
+
+    plugins.register(Interrupted())
+    plugins.register(last := Recorder())
+    with pytest.raises(KeyboardInterrupt):
+        client.read("things")
+    assert recorder.untimed == pair("GET", f"{origin(api)}/things", error="KeyboardInterrupt")
+    assert (last.told, api.requests) == ([], [])
+    assert 0 <= (recorder.told[1][1].seconds or 0) < 10
+
+
 def test_observers_are_told_in_their_order(client: Client, plugins: Plugins) -> None:
     """Observers are told in the order in which they were registered."""
     order = list[str]()
@@ -726,11 +765,12 @@ def test_an_observer_that_could_not_work_is_refused(source: str, reason: str) ->
     plugins, refused = Plugins([]), observer(source)
     with pytest.raises(PluginError, match=reason):
         plugins.register(refused)
-    assert (plugins.observers.started, plugins.observers.finished) == ((), ())
+    assert list(plugins.observers.watchers) == []
     with pytest.raises(PluginError, match="not registered"):
         plugins.unregister(refused)
     plugins.register(Recorder())
-    assert (len(plugins.observers.started), len(plugins.observers.finished)) == (1, 1)
+    ((started, finished),) = plugins.observers.watchers
+    assert (len(started), len(finished)) == (1, 1)
 
 
 def test_observers_of_the_program_see_all_its_clients(api: DemoAPI, recorder: Recorder) -> None:

@@ -168,7 +168,7 @@ class Plugins:
             self._set_watchers([*self._watchers, (observer, started, finished)])
 
     def unregister(self, observer: object) -> None:
-        """Take an observer away.
+        """Take an observer away. It is still told of the end of attempts that it saw start.
 
         Raises:
             PluginError: It is not registered.
@@ -182,8 +182,7 @@ class Plugins:
 
     def _set_watchers(self, watchers: list[_Watcher]) -> None:
         self._watchers = watchers
-        self.observers.started = tuple(tell for watcher in watchers for tell in watcher[1])
-        self.observers.finished = tuple(tell for watcher in watchers for tell in watcher[2])
+        self.observers.watchers = tuple((started, finished) for _, started, finished in watchers)
 
     def _scan(self) -> list[Offer]:
         if self._offers is None:
