@@ -138,7 +138,7 @@ ignore = ["ANN401"] # options are of any type
     "README.md": """\
 # $distribution
 
-The scheme `$scheme` for [CRUDs](https://github.com/), the REST client.
+The scheme `$scheme` for CRUDs, the REST client.
 
 ```python
 from cruds_core import Client

@@ -27,8 +27,8 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from urllib3 import BaseHTTPResponse
 
 from cruds.demo.api import DemoAPI
-from cruds.demo.server import Connection, Reply, Server
 from cruds_core import AuthABC, Client, ConnectError, Plugins, Request, RequestEvent, StatusError
+from cruds_core.testing.server import Connection, Reply, Server
 
 TEMPLATES = ("/health", "/flaky", "/{collection}/{id}", "/{collection}")
 SECRET = "s3cret"
