@@ -78,6 +78,9 @@ class HttpSignatures(AuthABC):
         self._key = Key(key, algorithm)
         self.key_id = _checked("key_id", key_id, _STRING)
         self.components = _components(components)
+        if lifetime is not None and not isinstance(lifetime, (int, float)):
+            msg = f"lifetime must be seconds, or None (got {type(lifetime).__name__})"
+            raise TypeError(msg)
         if lifetime is not None and not 1 <= lifetime <= _YEAR:
             msg = f"lifetime must be from 1 to {_YEAR} seconds, or None (got {lifetime!r})"
             raise ValueError(msg)
@@ -176,6 +179,9 @@ def _components(components: object) -> tuple[str, ...]:
             msg = (
                 f"components must be names of fields in small letters, or of {', '.join(_DERIVED)} (got {name!r})"
             )
+            raise ValueError(msg)
+        if names.count(name) > 1:  # RFC 9421, section 2: "Each component identifier MUST occur only once"
+            msg = f"components has {name!r} twice"
             raise ValueError(msg)
     return names
 

@@ -43,7 +43,7 @@ class Key:
     """
 
     def __init__(self, source: SecretSource, algorithm: str) -> None:
-        if algorithm not in ALGORITHMS:
+        if algorithm not in tuple(ALGORITHMS):
             msg = f"algorithm must be one of {', '.join(ALGORITHMS)} (got {algorithm!r})"
             raise ValueError(msg)
         self.algorithm = algorithm
@@ -73,7 +73,7 @@ class Key:
                 data = SecretBytes(text.encode())
                 if self.algorithm == "hmac-sha256":
                     data = SecretBytes(base64.b64decode(b"".join(data.split()), validate=True))
-                signer = cast("Any", ALGORITHMS[self.algorithm])(private_key=data)
+                signer = cast("Any", ALGORITHMS[self.algorithm])(private_key=data) if data else None
             except (HTTPMessageSignaturesException, UnsupportedAlgorithm, TypeError, ValueError):
                 return None  # what they say may quote the key
             read = self._read = (text, signer)
@@ -82,7 +82,7 @@ class Key:
     @property
     def _fault(self) -> str:
         if self.algorithm == "hmac-sha256":
-            return "is not base64; encode the secret with base64.b64encode()"
+            return "is empty or not base64; encode the secret with base64.b64encode()"
         return f"is no private key for {self.algorithm}; give one in PEM that is not encrypted"
 
     def __getstate__(self) -> dict[str, Any]:
