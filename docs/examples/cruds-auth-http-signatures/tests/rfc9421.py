@@ -80,7 +80,8 @@ HEADERS = {
     "Host": "example.com",
     "Date": "Tue, 20 Apr 2021 02:07:55 GMT",
     "Content-Type": "application/json",
-    "Content-Digest": "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:",
+    "Content-Digest": "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLv"
+    "RwEmTHWXvJwew==:",
     "Content-Length": "18",
 }
 CONTENT = b'{"hello": "world"}'
@@ -89,9 +90,7 @@ CREATED = 1618884473
 # B.2.1 to B.2.6, but for the response of B.2.4: Signature-Input and Signature
 SIGNED = {
     "b21": (
-        (
-            'sig-b21=();created=1618884473;keyid="test-key-rsa-pss";nonce="b3k2pp5k7z-50gnwp.yemd"'
-        ),
+        'sig-b21=();created=1618884473;keyid="test-key-rsa-pss";nonce="b3k2pp5k7z-50gnwp.yemd"',
         (
             "sig-b21=:d2pmTvmbncD3xQm8E9ZV2828BjQWGgiwAaw5bAkgibUopemLJcWDy/lkbbHAve4cRAtx31Iq786U7it++wgGxbt"
             "Rxf8Udx7zFZsckzXaJMkA7ChG52eSkFxykJeNqsrWH5S+oxNFlD4dzVuwe8DhTSja8xxbR/Z2cOGdCbzR72rgFWhzx2VjBqJ"
@@ -124,12 +123,8 @@ SIGNED = {
         ),
     ),
     "b25": (
-        (
-            'sig-b25=("date" "@authority" "content-type");created=1618884473;keyid="test-shared-secret"'
-        ),
-        (
-            "sig-b25=:pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8=:"
-        ),
+        'sig-b25=("date" "@authority" "content-type");created=1618884473;keyid="test-shared-secret"',
+        "sig-b25=:pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8=:",
     ),
     "b26": (
         (

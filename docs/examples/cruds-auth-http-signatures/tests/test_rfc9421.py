@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
-import keys
 import pytest
+from cruds_core import Headers, Request
+
+import keys
 import rfc9421
 from cruds_auth_http_signatures import HttpSignatures
-from cruds_core import Headers, Request
 from verifier import Message, verify
 
 CHECKS = {
@@ -78,7 +79,7 @@ def test_the_verifier_refuses_what_was_changed() -> None:
 def test_the_scheme_writes_the_signatures_of_the_rfc(
     vector: str, key: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the time of the vectors, the scheme writes B.2.5 and B.2.6 to the byte: these algorithms always sign alike."""
+    """At the time of the vectors, the scheme writes B.2.5 and B.2.6 to the byte."""
     monkeypatch.setattr(time, "time", lambda: float(rfc9421.CREATED))
     fields = {name: rfc9421.HEADERS[name] for name in ("Date", "Content-Type")}
     request = Request("POST", f"https://example.com{rfc9421.TARGET}", Headers(fields), rfc9421.CONTENT)

@@ -1,4 +1,4 @@
-"""A verifier by the text of RFC 9421 and RFC 9530, with nothing of what the scheme is made of but cryptography."""
+"""A verifier by the text of RFC 9421 and RFC 9530, of the standard library alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ Check = Callable[[bytes, bytes], object]
 
 _STRING = r'"[^"\\]*"'
 _COMPONENT = re.compile(rf"{_STRING}(?:;name={_STRING})?")
-_INPUT = re.compile(
-    rf"([a-z*][a-z0-9_.*-]*)=(\(((?:{_COMPONENT.pattern}(?: {_COMPONENT.pattern})*)?)\)(.*))"
-)
+_INPUT = re.compile(rf"([a-z*][a-z0-9_.*-]*)=(\(((?:{_COMPONENT.pattern}(?: {_COMPONENT.pattern})*)?)\)(.*))")
 _PARAMETER = re.compile(rf";([a-z]+)=([0-9]+|{_STRING})")
 _DIGEST = re.compile(r"(sha-256|sha-512)=:([A-Za-z0-9+/=]+):")
 

@@ -12,11 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from cruds_core import AuthABC, AuthError, Request
-from http_message_signatures import (
-    HTTPMessageSignaturesException,
-    HTTPMessageSigner,
-    HTTPSignatureComponentResolver,
-)
+from http_message_signatures.exceptions import HTTPMessageSignaturesException
+from http_message_signatures.resolvers import HTTPSignatureComponentResolver
+from http_message_signatures.signatures import HTTPMessageSigner
 from urllib3.util import parse_url
 
 from .key import ALGORITHMS, Key
@@ -139,8 +137,8 @@ class HttpSignatures(AuthABC):
         elif content is not None:
             if not content.seekable():
                 msg = (
-                    f"{request} cannot be signed: its content is a stream, which can be read only once; give a "
-                    'file that can seek, or leave "content-digest" out of components'
+                    f"{request} cannot be signed: its content is a stream, which can be read only once; "
+                    'give a file that can seek, or leave "content-digest" out of components'
                 )
                 raise AuthError(msg)
             content.seek(0)
@@ -173,12 +171,11 @@ def _components(components: object) -> tuple[str, ...]:
     if not components:
         msg = "components is empty: such a signature would fit any request"
         raise ValueError(msg)
-    names = tuple(cast("Sequence[Any]", components))
+    names = tuple(cast("Any", components))
     for name in names:
-        if not isinstance(name, str) or (_name(name) not in _DERIVED and not _FIELD_NAME.fullmatch(_name(name))):
-            msg = (
-                f"components must be names of fields in small letters, or of {', '.join(_DERIVED)} (got {name!r})"
-            )
+        if not isinstance(name, str) or not (_name(name) in _DERIVED or _FIELD_NAME.fullmatch(_name(name))):
+            known = ", ".join(_DERIVED)
+            msg = f"components must be fields in small letters, or of {known} (got {name!r})"
             raise ValueError(msg)
         if names.count(name) > 1:  # RFC 9421, section 2: "Each component identifier MUST occur only once"
             msg = f"components has {name!r} twice"

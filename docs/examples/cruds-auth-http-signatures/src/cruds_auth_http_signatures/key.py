@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, Any, cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cruds_core import AuthError, Secret
 from cruds_core.secret import SecretBytes
-from http_message_signatures import HTTPMessageSignaturesException, algorithms
+from cryptography.exceptions import UnsupportedAlgorithm
+from http_message_signatures import algorithms
+from http_message_signatures.exceptions import HTTPMessageSignaturesException
 
 if TYPE_CHECKING:
     from cruds_core import SecretSource
 
-#: The algorithms of RFC 9421, section 3.3, by their names in the registry.
-ALGORITHMS = {
-    kind.algorithm_id: kind
-    for kind in (
-        algorithms.ED25519,
-        algorithms.ECDSA_P256_SHA256,
-        algorithms.ECDSA_P384_SHA384,
-        algorithms.RSA_PSS_SHA512,
-        algorithms.RSA_V1_5_SHA256,
-        algorithms.HMAC_SHA256,
+#: The algorithms of RFC 9421, section 3.3, by their names in the registry: the library names its classes alike.
+ALGORITHMS: dict[str, Any] = {
+    name: getattr(algorithms, name.upper().replace("-", "_"))
+    for name in (
+        "ed25519",
+        "ecdsa-p256-sha256",
+        "ecdsa-p384-sha384",
+        "rsa-pss-sha512",
+        "rsa-v1_5-sha256",
+        "hmac-sha256",
     )
 }
 
@@ -43,7 +43,7 @@ class Key:
     """
 
     def __init__(self, source: SecretSource, algorithm: str) -> None:
-        if algorithm not in tuple(ALGORITHMS):
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
             msg = f"algorithm must be one of {', '.join(ALGORITHMS)} (got {algorithm!r})"
             raise ValueError(msg)
         self.algorithm = algorithm
@@ -73,7 +73,7 @@ class Key:
                 data = SecretBytes(text.encode())
                 if self.algorithm == "hmac-sha256":
                     data = SecretBytes(base64.b64decode(b"".join(data.split()), validate=True))
-                signer = cast("Any", ALGORITHMS[self.algorithm])(private_key=data) if data else None
+                signer = ALGORITHMS[self.algorithm](private_key=data) if data else None
             except (HTTPMessageSignaturesException, UnsupportedAlgorithm, TypeError, ValueError):
                 return None  # what they say may quote the key
             read = self._read = (text, signer)
