@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cruds_core import AuthError, Content, Headers, Request
 from cruds_core.multipart import Stream
+from cruds_core.testing import AuthContract, Received
 
 import keys
 from cruds_auth_http_signatures import HttpSignatures
@@ -17,6 +18,33 @@ from verifier import Message, verify
 
 KEY, PUBLIC = keys.make("ed25519")
 CHECK = keys.check("ed25519", PUBLIC)
+
+
+class TestContract(AuthContract):
+    """The contract of CRUDs, with each request verified as it arrived."""
+
+    version = 1
+    scheme = "http-signatures"
+    secrets = ("key",)
+    bad_options = (
+        {"key": "no key"},
+        {"key_id": ""},
+        {"algorithm": "hs256"},
+        {"components": ()},
+        {"lifetime": 0},
+    )
+    sends_header = "Signature"
+    signs_content = True
+
+    def options(self, url: str) -> dict[str, Any]:
+        return {"key": KEY, "key_id": "key-1"}
+
+    def verify(self, request: Received) -> None:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        parameters = verify(Message(request.method, request.target, headers, request.content), CHECK)
+        covered = str(parameters["covered"]).split()
+        assert covered[:4] == ["@method", "@authority", "@path", "@query"]
+        assert not request.content or "content-digest" in covered
 
 
 def key_from_elsewhere() -> str:
@@ -54,6 +82,7 @@ def test_every_algorithm_signs(algorithm: str) -> None:
         ("http://api.example.com:80/x?", "/x?", "api.example.com"),
         ("https://api.example.com:8443/", "/", "api.example.com:8443"),
         ("https://api.example.com", "/", "api.example.com"),
+        ("https://api.example.com.:8443/x", "/x", "api.example.com:8443"),
         ("http://[::1]:8080/x", "/x", "[::1]:8080"),
         ("https://api.example.com/%C3%A4%7Eb//c;d", "/%C3%A4%7Eb//c;d", "api.example.com"),
     ],

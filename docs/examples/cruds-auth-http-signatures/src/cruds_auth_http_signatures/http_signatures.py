@@ -153,9 +153,11 @@ class HttpSignatures(AuthABC):
 def _url_as_received(request: Request) -> str:
     """The URL as the server puts it together from what it receives (RFC 9421, sections 2.2.2 and 2.2.3).
 
-    The connection leaves the default port out of Host. A Host that the caller sets is the one that is sent.
+    The connection leaves the default port and a dot at the end of a name out of Host. A Host that the caller
+    sets is the one that is sent.
     """
-    scheme, _, authority = str(request.origin).partition("://")
+    origin = request.origin._replace(host=request.origin.host.removesuffix("."))
+    scheme, _, authority = str(origin).partition("://")
     return f"{scheme}://{request.headers.get('Host', authority)}{parse_url(request.url).request_uri}"
 
 

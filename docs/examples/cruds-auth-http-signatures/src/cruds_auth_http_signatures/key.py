@@ -6,7 +6,6 @@ import base64
 from typing import TYPE_CHECKING, Any, cast
 
 from cruds_core import AuthError, Secret
-from cruds_core.secret import SecretBytes
 from cryptography.exceptions import UnsupportedAlgorithm
 from http_message_signatures import algorithms
 from http_message_signatures.exceptions import HTTPMessageSignaturesException
@@ -14,7 +13,7 @@ from http_message_signatures.exceptions import HTTPMessageSignaturesException
 if TYPE_CHECKING:
     from cruds_core import SecretSource
 
-#: The algorithms of RFC 9421, section 3.3, by their names in the registry: the library names its classes alike.
+#: The algorithms of RFC 9421, section 3.3, by their names, which the library gives its classes, too.
 ALGORITHMS: dict[str, Any] = {
     name: getattr(algorithms, name.upper().replace("-", "_"))
     for name in (
@@ -70,9 +69,9 @@ class Key:
         read = self._read
         if read is None or read[0] != text:
             try:
-                data = SecretBytes(text.encode())
+                data = text.encode()
                 if self.algorithm == "hmac-sha256":
-                    data = SecretBytes(base64.b64decode(b"".join(data.split()), validate=True))
+                    data = base64.b64decode(b"".join(data.split()), validate=True)
                 signer = ALGORITHMS[self.algorithm](private_key=data) if data else None
             except (HTTPMessageSignaturesException, UnsupportedAlgorithm, TypeError, ValueError):
                 return None  # what they say may quote the key
