@@ -48,7 +48,7 @@ class Key:
         self.algorithm = algorithm
         self._secret = Secret(source, "key", lines=True)
         self._read: tuple[str, Any] | None = None
-        if isinstance(source, str) and self._signer(source) is None:
+        if isinstance(source, str) and self._signer(self._secret.reveal()) is None:
             msg = f"key {self._fault}"
             raise ValueError(msg)
 
