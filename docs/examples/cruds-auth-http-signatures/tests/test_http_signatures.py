@@ -256,6 +256,8 @@ RSA_KEY = keys.make("rsa-pss-sha512")[0]
         ({"tag": ""}, ValueError, "tag is empty or"),
         ({"label": "Sig"}, ValueError, "label is empty or"),
         ({"digest": "md5"}, ValueError, "digest must be"),
+        ({"alg": "no"}, TypeError, "alg and nonce must be True or False"),
+        ({"nonce": None}, TypeError, "alg and nonce must be True or False"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -85,6 +85,9 @@ class HttpSignatures(AuthABC):
         if digest not in ("sha-256", "sha-512"):
             msg = f'digest must be "sha-256" or "sha-512" (got {digest!r})'
             raise ValueError(msg)
+        if not isinstance(alg, bool) or not isinstance(nonce, bool):
+            msg = f"alg and nonce must be True or False (got {alg!r} and {nonce!r})"
+            raise TypeError(msg)
         self.lifetime = lifetime
         self.tag = None if tag is None else _checked("tag", tag, _STRING)
         self.label = _checked("label", label, _LABEL)
