@@ -143,8 +143,8 @@ The scheme `$scheme` for CRUDs, the REST client.
 ```python
 from cruds_core import Client
 
-client = Client("api.example.com", auth={"scheme": "$scheme", "key": "the key"})
-client.read("things")
+auth = {"scheme": "$scheme", "key": "the key"}
+Client("api.example.com", auth).read("things")
 ```
 
 `$package.$class_name` is the class; its key may be a callable that returns it.

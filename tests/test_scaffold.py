@@ -98,7 +98,7 @@ def test_a_name_that_a_distribution_has_is_refused(
     """The name of a distribution that is installed is taken, whatever schemes it offers."""
     site = Site(tmp_path_factory.mktemp("site"))
     site.install("cruds-auth-mine", ["other"])
-    monkeypatch.syspath_prepend(site.folder)
+    monkeypatch.setattr(sys, "path", [str(site.folder), *sys.path])
     result = CliRunner().invoke(new, ["mine"])
     assert "'mine' is taken: a distribution cruds-auth-mine is installed here" in " ".join(
         result.output.split()
