@@ -124,7 +124,7 @@ def test_stream_with_auth_int() -> None:
     with opened(qop="auth-int") as (server, client):
         client.serialize = False
         client.read("x")
-        with pytest.raises(AuthError, match=r"auth-int.*stream"):
+        with pytest.raises(AuthError, match="content is a stream"):
             client.create("x", Stream(b"content"))
         assert server.statuses == [401, 200]
         client.create("x", b"content")

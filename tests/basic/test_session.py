@@ -10,7 +10,7 @@ from servers.digest import parse
 
 from cruds_auth_basic.challenge import parse_challenges
 from cruds_auth_basic.session import Session
-from cruds_core import AuthError, Content
+from cruds_core import AuthError, Content, Headers, Request
 from cruds_core.multipart import encode_form
 
 HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
@@ -99,11 +99,16 @@ def session_for(challenge: str, cnonce: str = "0a4f113b") -> Session:
     return session
 
 
+def request(method: str, target: str, content: Content = None) -> Request:
+    """Returns a request to some server."""
+    return Request(method, f"http://a{target}", Headers(), content)
+
+
 def answer(
     session: Session, content: Content = None, credentials: tuple[str, str] = ("u", "p")
 ) -> dict[str, str]:
     """Returns the parameters of the next Authorization for a PUT."""
-    return parse(session.authorization(*credentials, "PUT", "/x?y=1", content))
+    return parse(session.authorization(*credentials, request("PUT", "/x?y=1", content)))
 
 
 def expected(given: dict[str, str], content: bytes = b"", first_nonce: str = "", a1: bytes = b"u:r:p") -> str:
@@ -124,7 +129,7 @@ def expected(given: dict[str, str], content: bytes = b"", first_nonce: str = "",
 def test_examples_of_the_rfcs(example: Example) -> None:
     """Each example of the RFCs is answered as it is printed there, or as its erratum has it."""
     session = session_for(example.challenge, example.cnonce)
-    given = parse(session.authorization(example.username, example.password, "GET", example.uri, None))
+    given = parse(session.authorization(example.username, example.password, request("GET", example.uri)))
     challenge = parse_challenges(example.challenge)[0].parameters
     echoed = {
         name: challenge[name] for name in ("realm", "nonce", "opaque", "algorithm") if name in challenge
@@ -192,7 +197,7 @@ class Stream:
 
 def test_auth_int_refuses_a_stream() -> None:
     """With auth-int a stream is refused unread, and with auth it is not looked at."""
-    with pytest.raises(AuthError, match=r"qop=auth-int.*stream"):
+    with pytest.raises(AuthError, match="cannot be signed: its content is a stream"):
         answer(session_for('Digest realm="r", nonce="n", qop="auth-int"'), Stream())
     assert answer(session_for('Digest realm="r", nonce="n", qop="auth"'), Stream())["qop"] == "auth"
 

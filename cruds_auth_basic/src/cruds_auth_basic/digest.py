@@ -7,8 +7,6 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from urllib3.util import parse_url
-
 from cruds_core import AuthABC, Secret
 from cruds_core.lock import ForkSafeLock
 
@@ -53,9 +51,8 @@ class Digest(AuthABC):
         session = self._sessions.take(request)
         if session is None:
             return
-        target = parse_url(request.url).request_uri
         request.headers["Authorization"] = session.authorization(
-            self.username, self._password.reveal(), request.method, target, request.content
+            self.username, self._password.reveal(), request
         )
 
     def handle_response(self, request: Request, response: BaseHTTPResponse) -> None:

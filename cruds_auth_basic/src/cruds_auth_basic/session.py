@@ -10,17 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cruds_core import AuthError
+from urllib3.util import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from cruds_core import Content
+    from cruds_core import Request
 
 # RFC 7616, section 3.3, and the names that hashlib has for them
 _HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
-
-_CHUNK = 1 << 16  # bytes of content that are hashed at a time
 
 
 class Hash:
@@ -43,25 +41,13 @@ class Hash:
 
     def __call__(self, data: bytes) -> str:
         """H(data) in hexadecimal."""
-        return hashlib.new(self._name, data, usedforsecurity=False).hexdigest()
+        return self.of_pieces([data])
 
-    def of_content(self, content: Content) -> str:
-        """H(entity-body).
-
-        Raises:
-            AuthError: It is a stream, which can be read only once.
-        """
-        if content is None or isinstance(content, bytes):
-            return self(content or b"")
-        if not content.seekable():
-            msg = (
-                "the server asks for Digest with qop=auth-int, which cannot protect content that is a stream"
-            )
-            raise AuthError(msg)
-        content.seek(0)
+    def of_pieces(self, pieces: Iterable[bytes]) -> str:
+        """The same of data that comes in pieces."""
         digest = hashlib.new(self._name, usedforsecurity=False)
-        while chunk := content.read(_CHUNK):
-            digest.update(chunk)
+        for piece in pieces:
+            digest.update(piece)
         return digest.hexdigest()
 
 
@@ -143,15 +129,16 @@ class Session:
         self.nonce = nonce
         self.count = 0
 
-    def authorization(self, username: str, password: str, method: str, uri: str, content: Content) -> str:
+    def authorization(self, username: str, password: str, request: Request) -> str:
         """The value of the Authorization header. Counts one more use of the nonce.
 
         Args:
             username: The username.
             password: The password.
-            method: The method of the request.
-            uri: Its target: path and query as they are sent.
-            content: Its content, which counts with ``auth-int``.
+            request: What it is for. Its content counts with ``auth-int``.
+
+        Raises:
+            AuthError: The content counts, and is a stream that can be read only once.
         """
         if self.utf8:  # section 4: "charset=UTF-8" asks for Normalization Form C
             username, password = (unicodedata.normalize("NFC", text) for text in (username, password))
@@ -162,7 +149,10 @@ class Session:
         a1 = b":".join((username.encode(), realm, password.encode()))
         if h.is_session:
             a1 = f"{h(a1)}:{self.first_nonce}:{self.cnonce}".encode("latin-1")
-        a2 = f"{method}:{uri}" + (f":{h.of_content(content)}" if self.qop == "auth-int" else "")
+        uri = parse_url(request.url).request_uri
+        a2 = f"{request.method}:{uri}" + (
+            f":{h.of_pieces(request.chunks())}" if self.qop == "auth-int" else ""
+        )
         nc = f"{self.count:08x}"
         middle = f"{self.nonce}:{nc}:{self.cnonce}:{self.qop}" if self.qop else self.nonce
         response = h(f"{h(a1)}:{middle}:{h(a2.encode())}".encode("latin-1"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, Self, TypeAlias
 
 from urllib3 import HTTPHeaderDict, make_headers
 
 from ._version import __version__
+from .exceptions import AuthError
 from .secret import MASK, is_credential, is_harmless
 from .url import Origin, without_query
 
@@ -17,6 +18,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110, section 5.5: field-value, with obs-text, and nothing that could end the line
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
+
+_CHUNK = 1 << 16  # bytes of content that are read at a time
 
 # The content codings that urllib3 can undo here.
 _ACCEPT_ENCODING = make_headers(accept_encoding=True)
@@ -121,8 +124,8 @@ class Headers(HTTPHeaderDict):
 class Request:
     """A request as it is about to be sent.
 
-    An auth scheme may change everything but where it goes: add headers, add a query parameter,
-    read ``content`` to sign it (the transport rewinds it afterwards).
+    An auth scheme may change everything but where it goes: add headers, add a query parameter, read the
+    content to sign it, by `chunks` (the transport rewinds it afterwards).
 
     Attributes:
         method: The method, in capitals.
@@ -163,6 +166,31 @@ class Request:
     def is_repeatable(self) -> bool:
         """Whether its content can be sent again."""
         return self.content is None or isinstance(self.content, bytes) or self.content.seekable()
+
+    @property
+    def host(self) -> str:
+        """The Host header as it will be sent: the caller's own, or host and port (RFC 9110, section 7.2)."""
+        origin = self.origin._replace(host=self.origin.host.removesuffix("."))
+        return self.headers.get("Host") or str(origin).partition("://")[2]
+
+    def chunks(self) -> Iterator[bytes]:
+        """The content in pieces from its start, to hash or sign it; nothing where there is none.
+
+        Raises:
+            AuthError: It is a stream, which can be read only once.
+        """
+        if isinstance(self.content, bytes):
+            yield self.content
+        elif self.content is not None:
+            if not self.content.seekable():
+                msg = (
+                    f"{self} cannot be signed: its content is a stream, which can be read only once; "
+                    "give bytes, or a file that can seek"
+                )
+                raise AuthError(msg)
+            self.content.seek(0)
+            while chunk := self.content.read(_CHUNK):
+                yield chunk
 
     def rewind(self) -> None:
         """Put a reader back to its start, if it can be."""

@@ -161,9 +161,7 @@ class _Pipe(io.BytesIO):
 def test_a_stream_that_cannot_seek_is_refused() -> None:
     """What can be read only once is refused before it is read; without a digest it is signed."""
     pipe = _Pipe(b"content")
-    with pytest.raises(
-        AuthError, match=r'^POST https://api.example.com/x cannot be signed: .* leave "content-digest"'
-    ):
+    with pytest.raises(AuthError, match=r"^POST https://api.example.com/x cannot be signed: .* a stream"):
         sign(HttpSignatures(KEY, "key-1"), "https://api.example.com/x?token=1", Stream([pipe]))
     assert pipe.read() == b"content"
     auth = HttpSignatures(KEY, "key-1", components=("@method", "@path"))

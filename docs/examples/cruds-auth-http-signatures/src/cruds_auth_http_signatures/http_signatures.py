@@ -29,7 +29,6 @@ _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9421, section 2.1: 
 _STRING = re.compile(r"[\x20-\x7e]+")  # RFC 8941, section 3.3.3
 _LABEL = re.compile(r"[a-z*][a-z0-9_.*-]*")  # RFC 8941, section 3.1.2
 
-_CHUNK = 1 << 16  # bytes of content that are digested at a time
 _YEAR = 365 * 24 * 3600  # seconds
 
 
@@ -107,11 +106,13 @@ class HttpSignatures(AuthABC):
             request.headers["Content-Digest"] = self._content_digest(request)
         if isinstance(request.content, bytes) and "content-length" in names:
             request.headers["Content-Length"] = str(len(request.content))
+        # As the server puts it together from what it receives (RFC 9421, sections 2.2.2 and 2.2.3).
+        url = f"{request.origin.scheme}://{request.host}{parse_url(request.url).request_uri}"
         created = datetime.fromtimestamp(int(time.time()), UTC)
         signer: Any = HTTPMessageSigner(signature_algorithm=ALGORITHMS[self._key.algorithm])
         try:
             prepared = signer.prepare(
-                Request(request.method, _url_as_received(request), request.headers),
+                Request(request.method, url, request.headers),
                 key_id=self.key_id,
                 created=created,
                 expires=self.lifetime and created + timedelta(seconds=self.lifetime),
@@ -134,34 +135,12 @@ class HttpSignatures(AuthABC):
 
     def _content_digest(self, request: Request) -> str:
         digest = hashlib.new(self.digest.replace("-", ""))
-        content = request.content
-        if isinstance(content, bytes):
-            digest.update(content)
-        elif content is not None:
-            if not content.seekable():
-                msg = (
-                    f"{request} cannot be signed: its content is a stream, which can be read only once; "
-                    'give a file that can seek, or leave "content-digest" out of components'
-                )
-                raise AuthError(msg)
-            content.seek(0)
-            while chunk := content.read(_CHUNK):
-                digest.update(chunk)
+        for chunk in request.chunks():
+            digest.update(chunk)
         return f"{self.digest}=:{base64.b64encode(digest.digest()).decode()}:"
 
     def __repr__(self) -> str:
         return f"HttpSignatures(key=***, key_id={getattr(self, 'key_id', '?')!r})"
-
-
-def _url_as_received(request: Request) -> str:
-    """The URL as the server puts it together from what it receives (RFC 9421, sections 2.2.2 and 2.2.3).
-
-    The connection leaves the default port and a dot at the end of a name out of Host. A Host that the caller
-    sets is the one that is sent.
-    """
-    origin = request.origin._replace(host=request.origin.host.removesuffix("."))
-    scheme, _, authority = str(origin).partition("://")
-    return f"{scheme}://{request.headers.get('Host', authority)}{parse_url(request.url).request_uri}"
 
 
 def _name(component: str) -> str:
