@@ -41,7 +41,8 @@ def verified(sent: Request, content: bytes = b"", secret: str = SECRET) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["a+b=c+d", "a=1&a=0&A=2", "acl", "q=a=b", "q=%c3%a9/:;,@!$'()*", "z=%41&y=~._-", "q=%2B"]
+    "query",
+    ["a+b=c+d", "&a=1&&b", "a=1&a=0&A=2", "acl", "q=a=b", "q=%c3%a9/:;,@!$'()*", "z=%41&y=~._-", "q=%2B"],
 )
 @pytest.mark.parametrize("service", ["s3", "sts"])
 def test_query(service: str, query: str) -> None:
@@ -49,6 +50,13 @@ def test_query(service: str, query: str) -> None:
     sent = request(f"https://api.example.com/v1?{query}")
     scheme(service=service).authenticate(sent)
     verified(sent)
+
+
+def test_plus_in_a_query() -> None:
+    """A "+" in a query is sent as the space that it stands for in a form, so that no server reads it otherwise."""
+    sent = request("https://api.example.com/v1?a+b=c%2Bd")
+    scheme().authenticate(sent)
+    assert sent.url == "https://api.example.com/v1?a%20b=c%2Bd"
 
 
 @pytest.mark.parametrize("path", ["", "/", "/a//b/", "/a%20b", "/a:b@c,d;e=f", "/%41", "/a%2Fb", "/100%25"])

@@ -147,7 +147,7 @@ def _found(profile: str | None) -> ReadOnlyCredentials:
     except (BotoCoreError, RuntimeError) as error:  # the second for credentials that came expired
         msg = f"the credentials of AWS are not to be had: {error}"
         raise AuthError(msg) from error
-    secret = Secret(found.secret_key, "secret_access_key").reveal()  # which no traceback shows
+    secret = Secret(found.secret_key or "", "secret_access_key").reveal()  # which no traceback shows
     token = Secret(found.token, "session_token").reveal() if found.token else None
     return ReadOnlyCredentials(found.access_key, secret, token)
 
@@ -199,7 +199,7 @@ def _strict(url: str, *, path: bool) -> str:
     parts = parse_url(url)
     sent = parts.path or "/"
     strict = "/".join(map(_requoted, sent.split("/"))) if path else sent
-    pairs = [pair.replace("+", "%20").split("=", 1) for pair in (parts.query or "").split("&")]
+    pairs = [pair.replace("+", "%20").split("=", 1) for pair in (parts.query or "").split("&") if pair]
     query = "&".join("=".join(map(_requoted, pair)) for pair in pairs)
     return parts._replace(path=strict, query=query or None).url
 
