@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from email import message_from_string
 from email.message import Message
 from hashlib import sha256
+from threading import Lock
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urlencode
 
-from cruds.demo.server import Connection, Reply, Seen, Server, encode
+from cruds_core.testing.server import Connection, Reply, Seen, Server, encode
 
 __all__ = ["ROUTES", "DemoAPI", "Seen"]
 
@@ -32,14 +33,9 @@ SELECT_ALL = "SELECT body FROM object WHERE collection = ? ORDER BY rowid"
 MANY = 10**9  # more objects than there can be, and more attempts than anybody makes
 
 
-def json_reply(status: int, value: object, **headers: str) -> Reply:
-    """Return a reply of JSON."""
-    return Reply(status, encode(value), {"Content-Type": "application/json", **headers})
-
-
 def object_reply(status: int, value: JSON, **headers: str) -> Reply:
     """Return a stored object with a strong entity tag (RFC 9110, section 8.8.3)."""
-    return json_reply(status, value, ETag=f'"{sha256(encode(value)).hexdigest()[:32]}"', **headers)
+    return Reply.json(value, status, ETag=f'"{sha256(encode(value)).hexdigest()[:32]}"', **headers)
 
 
 def merge_patch(target: JSON, patch: JSON) -> JSON:
@@ -69,6 +65,11 @@ class Resources(Connection):
     server: "DemoAPI"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def reply(self) -> Reply:
+        """Answer one request at a time."""
+        with self.server.lock:
+            return self.route()
+
+    def route(self) -> Reply:
         """Check the credentials, then answer by the first route that fits the path."""
         if self.path not in ("/", "/health"):
             self.authenticate()
@@ -144,7 +145,7 @@ class Resources(Connection):
 
     def health(self) -> Reply:
         """Say that the server runs."""
-        return json_reply(200, {"status": "ok"})
+        return Reply.json({"status": "ok"})
 
     def flaky(self) -> Reply:
         """Refuse the first attempts for a key, as the query says, and answer the later ones."""
@@ -155,7 +156,7 @@ class Resources(Connection):
         if attempts <= times:
             headers = {"Retry-After": retry_after[-1]} if retry_after else {}
             raise self.problem(status, f"attempt {attempts} of {times} that fail", headers)
-        return json_reply(200, {"key": key, "attempts": attempts})
+        return Reply.json({"key": key, "attempts": attempts})
 
     def page(self, collection: str) -> Reply:
         """Return a page of the objects whose fields have the values asked for."""
@@ -167,7 +168,7 @@ class Resources(Connection):
         if offset + limit < len(found):
             query = urlencode({**wanted, "limit": limit, "offset": offset + limit}, doseq=True)
             headers["Link"] = f'</{quote(collection, safe="")}?{query}>; rel="next"'  # RFC 8288, section 3
-        return json_reply(200, found[offset : offset + limit], **headers)
+        return Reply.json(found[offset : offset + limit], 200, **headers)
 
     def create(self, collection: str) -> Reply:
         """Store a new object under the next id of the collection."""
@@ -234,7 +235,7 @@ class Resources(Connection):
             about = {"field": name, "filename": filename, "content_type": content_type}
             files.append({**about, "size": len(content), "sha256": sha256(content).hexdigest()})
         texts = {name: values if len(values) > 1 else values[0] for name, values in fields.items()}
-        return json_reply(201, {"fields": texts, "files": files})
+        return Reply.json({"fields": texts, "files": files}, 201)
 
     def download(self, collection: str, number: str, filename: str) -> Reply:
         """Return a file as it was uploaded last."""
@@ -283,6 +284,7 @@ class DemoAPI(Server):
         self.database.execute(SCHEMA)
         self.files: dict[tuple[str, str, str], tuple[str, bytes]] = {}
         self.ids, self.attempts = Counter[str](), Counter[str]()
+        self.lock = Lock()
         super().__init__(Resources)
 
     def close(self) -> None:

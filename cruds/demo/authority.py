@@ -19,7 +19,7 @@ from authlib.common.urls import add_params_to_uri
 from authlib.oauth2 import OAuth2Error, OAuth2Request, rfc6749, rfc7009, rfc7636
 from authlib.oauth2.rfc6749 import grants, requests
 
-from cruds.demo.server import Reply, encode
+from cruds_core.testing.server import Reply, encode
 
 if TYPE_CHECKING:
     from cruds.demo.authorization import AuthorizationServer, Endpoints

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from math import inf
 from secrets import token_urlsafe
+from threading import Lock
 from time import sleep
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from cruds.demo.authority import AUTH_METHODS, Authority, Credential, Request
-from cruds.demo.server import Connection, Reply, Server, encode
+from cruds_core.testing.server import Connection, Reply, Server
 
 BROWSER_TIMEOUT = 10.0  # seconds
 
@@ -25,6 +26,11 @@ class Endpoints(Connection):
     server: "AuthorizationServer"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def reply(self) -> Reply:
+        """Answer one request at a time."""
+        with self.server.lock:
+            return self.route()
+
+    def route(self) -> Reply:
         """Answer by the endpoint at the path."""
         method, endpoint = ENDPOINTS.get(self.path, ("", None))
         if endpoint is None:
@@ -61,7 +67,7 @@ class Endpoints(Connection):
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": True,
         }
-        return Reply(200, encode(described), {"Content-Type": "application/json"})
+        return Reply.json(described)
 
     def authorize(self) -> Reply:
         """Answer an authorization request."""
@@ -143,6 +149,7 @@ class AuthorizationServer(Server):
         self.issued: dict[str, dict[str, Credential]]
         self.issued = {"code": {}, "access_token": {}, "refresh_token": {}}
         self.authority = Authority(self)
+        self.lock = Lock()
         super().__init__(Endpoints)
         self.issuer, self.authorization_url = self.url, f"{self.url}/authorize"
         self.token_url, self.revocation_url = f"{self.url}/token", f"{self.url}/revoke"

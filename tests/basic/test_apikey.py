@@ -13,7 +13,7 @@ import pytest
 import urllib3
 
 from cruds.demo.api import DemoAPI
-from cruds.demo.server import Connection, Reply, Server, encode
+from cruds_core.testing.server import Connection, Reply, Server, encode
 from cruds_auth_basic import ApiKey
 from cruds_core import (
     AuthError,
@@ -338,7 +338,9 @@ def test_key_is_logged_nowhere(
     with Client(echo.url, ApiKey("sid", KEY, location)) as client:
         client.raise_status = False
         response = client.request("GET", path, params={"a": 1})
-    lines = [record.getMessage() for record in caplog.records if not record.name.startswith("cruds.demo")]
+    lines = [
+        record.getMessage() for record in caplog.records if not record.name.startswith("cruds_core.testing")
+    ]
     assert any("Starting new HTTP connection" in line for line in lines)
     assert any(f"GET /{path}" in line for line in lines)
     assert not any(KEY in line for line in lines)

@@ -16,7 +16,7 @@ from authlib.oauth2 import rfc8414, rfc9207
 
 from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
-from cruds.demo.server import Reply
+from cruds_core.testing.server import Reply
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # RFC 7636, appendix B
 CALLBACK = "http://127.0.0.1:1/callback?kept=1"

@@ -229,7 +229,11 @@ def test_any_credentials(server: Fault, client_id: str, secret: str) -> None:
     )
 
 
-@given(SENDABLE, SENDABLE, st.dictionaries(SENDABLE.filter(bool), SENDABLE | st.lists(SENDABLE, max_size=3)))
+@given(
+    SENDABLE.filter(bool),
+    SENDABLE,
+    st.dictionaries(SENDABLE.filter(bool), SENDABLE | st.lists(SENDABLE, max_size=3)),
+)
 @settings(deadline=None, max_examples=40)
 def test_any_parameters(server: Fault, username: str, password: str, params: dict[str, Any]) -> None:
     """Any username, password and further parameters are read back the same, in their order."""

@@ -23,7 +23,7 @@ from servers.tls import Certificates
 
 import cruds
 from cruds.demo.api import DemoAPI
-from cruds.demo.server import Connection, Reply, Server
+from cruds_core.testing.server import Connection, Reply, Server
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parents[1] / "docs" / "migrating.md"

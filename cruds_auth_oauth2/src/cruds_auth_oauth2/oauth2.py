@@ -186,7 +186,7 @@ class OAuth2(AuthABC):
             authentication.is_public
             and token_endpoint_auth_method is None
             and not self._signs_in
-            and not username
+            and username is None
         ):
             msg = (
                 "client_secret or private_key is missing: the client credentials grant needs one (RFC 6749, "
@@ -544,6 +544,9 @@ def _user(username: str | None, password: SecretSource | None) -> tuple[str, Sec
     if not isinstance(username, str):
         msg = f"username must be a str (got {type(username).__name__})"
         raise TypeError(msg)
+    if not username:  # RFC 6749, section 3.2: a parameter without a value is as good as omitted
+        msg = "username is empty, which the server takes as if it were left out"
+        raise ValueError(msg)
     if fault := fault_of(username):
         msg = f"username {fault}"
         raise ValueError(msg)

@@ -32,6 +32,7 @@ from .exceptions import (
     TruncatedResponseError,
     UnknownSchemeError,
 )
+from .lock import ForkSafeLock
 from .multipart import Fields
 from .request import Content, Headers, Reader, Request
 from .response import Response
@@ -59,6 +60,7 @@ __all__ = [
     "CrudsError",
     "DecompressionError",
     "Fields",
+    "ForkSafeLock",
     "Headers",
     "NameResolutionError",
     "Params",

@@ -108,6 +108,10 @@ class Plugins:
         """The names of the schemes that are installed and may be used. Imports no plugin."""
         return sorted({offer.scheme for offer in self._allowed()})
 
+    def offers(self) -> list[Offer]:
+        """What is installed and may be used: the schemes that distributions declare. Imports no plugin."""
+        return list(self._allowed())
+
     def register(self, observer: object) -> None:
         """Add an observer of requests.
 

@@ -12,14 +12,15 @@ from email.message import Message
 from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from threading import Lock, Thread
+from threading import Thread
+from typing import Self
 from urllib.parse import parse_qs
 from weakref import WeakSet
 
 MAX_LINE = 65536  # bytes, the limit of http.server for a request line
 POLL = 0.02  # seconds between two looks at whether to stop
 
-logger = logging.getLogger("cruds.demo")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Reply(Exception):
     status: int
     content: bytes = b""
     headers: dict[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def json(cls, value: object, status: int = 200, **headers: str) -> Self:
+        """Return a reply of JSON."""
+        return cls(status, encode(value), {"Content-Type": "application/json", **headers})
 
 
 def encode(value: object) -> bytes:
@@ -66,7 +72,7 @@ class Connection(BaseHTTPRequestHandler):
     content: bytes
 
     def reply(self) -> Reply:
-        """Return or raise the answer to the request; the server's lock is held."""
+        """Return or raise the answer to the request."""
         raise NotImplementedError
 
     def answer(self) -> None:
@@ -76,15 +82,13 @@ class Connection(BaseHTTPRequestHandler):
         self.path, self.query = path or "/", parse_qs(query, keep_blank_values=True)
         try:
             self.content = self.read()
-            with self.server.lock:
-                reply = self.reply()
+            reply = self.reply()
         except Reply as refusal:
             reply = replace(refusal)  # without its traceback, which would keep this frame and the content
         except RecursionError:
             reply = self.problem(400, "the content is nested too deeply")
         target = self.requestline.split()[1]
-        with self.server.lock:
-            self.server.requests.append(Seen(self.command, target, reply.status, self.headers))
+        self.server.requests.append(Seen(self.command, target, reply.status, self.headers))
         self.send(reply)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = answer
@@ -166,7 +170,6 @@ class Server(ThreadingHTTPServer):
         url: where it listens, without a trailing slash.
         requests: what arrived, in the order of the answers.
         connections: how many TCP connections were accepted so far.
-        lock: held while a reply is made, over all that replies share.
     """
 
     request_queue_size = 128  # so that many clients can connect at the same moment
@@ -174,7 +177,6 @@ class Server(ThreadingHTTPServer):
     def __init__(self, connection: Callable[..., Connection]) -> None:
         self.requests: list[Seen] = []
         self.connections = 0
-        self.lock = Lock()
         self._closed = False
         self._open = WeakSet[socket.socket]()
         super().__init__(("127.0.0.1", 0), connection)

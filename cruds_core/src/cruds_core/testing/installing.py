@@ -1,0 +1,144 @@
+"""Checks of what a distribution offers: a scheme by its name, strict about options, cheap to import."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import PluginError
+from ..loading import GROUP
+from .subject import Subject, client_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Imports a module after the core, and prints what that did besides.
+_IMPORT = """
+import json, sys, threading
+import cruds_core.plugins, cruds_core.testing
+done, before = [], set(sys.modules)
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.fork"):
+        done.append(f"raises the audit event {event}")
+sys.addaudithook(watch)
+__import__(sys.argv[1])
+if threading.active_count() > 1:
+    done.append("starts a thread")
+roots = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
+print("\\n" + json.dumps([roots, done]))
+"""
+
+
+class Installing(Subject):
+    """The checks."""
+
+    def test_it_is_built_by_its_name(self) -> None:
+        """The scheme is installed under its name, and a Client builds it from a mapping with its options."""
+        with self._serve() as server:
+            try:
+                auth: Any = {"scheme": self.scheme, **self.options(server.url)}
+                with client_of(server, auth, plugins=self._registry):
+                    return
+            except (PluginError, TypeError, ValueError) as error:
+                self._fail(
+                    f"it cannot be built by its name from options(): {error}\n"
+                    f'Declare {self.scheme or "NAME"} = "package.plugin" in pyproject.toml, under '
+                    f'[project.entry-points."{GROUP}"]; register it there, in cruds_register_auth(register); '
+                    "and install the distribution, also while you work on it: pip install -e ."
+                )
+
+    def test_options_are_checked_when_it_is_made(self) -> None:
+        """An option that is wrong, or unknown, gives an error that names it before any request is sent."""
+        with self._serve() as server:
+            self._build(server)
+            options = self.options(server.url)
+            wrong: list[dict[str, Any]] = [{name: object()} for name in options]
+            for changed in [*wrong, {"no_such_option": 1}, *self.bad_options]:
+                given = ", ".join(changed)
+                leaks = self._know(server)
+                for name in self.secrets:
+                    leaks.know(changed.get(name))
+                try:
+                    self._build(server, **changed)
+                except (TypeError, ValueError) as error:
+                    said = str(error)
+                except Exception as error:
+                    self._fail(
+                        f"a wrong {given} raises {type(error).__name__}: make it a TypeError or ValueError."
+                    )
+                else:
+                    self._fail(
+                        f"it takes {given}={next(iter(changed.values()))!r} without an error.\n"
+                        "Check every option in __init__, so that a mistake is told when the object is made, "
+                        "and not by a server; **kwargs that take any name hide those that are misspelt."
+                    )
+                if not any(name in said for name in changed):
+                    self._fail(f"the error of a wrong {given} does not name it: {said}")
+                if leaks.are_in(said):
+                    self._fail(f"the error of a wrong {given} shows a secret.")
+
+    def test_importing_it_does_nothing_else(self) -> None:
+        """Importing the plugin starts nothing, and imports nothing that its distribution does not require."""
+        entry_point = self._offer()
+        path = json.dumps(sys.path)
+        script = f"import json, sys; sys.path[:] = json.loads({path!r})\n{_IMPORT}"
+        module = entry_point.module
+        result = subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", script, module], capture_output=True, text=True, timeout=60, check=False
+        )
+        if result.returncode:
+            self._fail(f"importing {module} fails: {result.stderr[-2000:]}")
+        roots, done = json.loads(result.stdout.splitlines()[-1])
+        if done:
+            self._fail(
+                f"importing {module} {done[0]}.\n"
+                "Do it when it is needed: a plugin is imported in the middle of somebody's program."
+            )
+        declared = {"cruds-core", *_required("cruds-core")}
+        if entry_point.dist is not None:
+            name = _normal(entry_point.dist.name)
+            declared |= {name, *_required(name)}
+        owners = packages_distributions()
+        for root in set(roots) - {module.partition(".")[0], *sys.stdlib_module_names}:
+            found = {_normal(owner) for owner in owners.get(root, [])}
+            if found and not found & declared:
+                self._fail(
+                    f"importing {module} imports {root}, of {sorted(found)[0]}, which it does not require.\n"
+                    "Add that to the dependencies in pyproject.toml, or import it where it is needed."
+                )
+
+    def _offer(self) -> Any:
+        """The entry point of the scheme."""
+        with self._serve() as server:
+            self._build(server)
+        return next(offer.entry_point for offer in self._registry.offers() if offer.scheme == self.scheme)
+
+
+def _required(name: str) -> set[str]:
+    """All that a distribution requires, and what that requires in turn, extras included."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for requirement in _requirements(waiting.pop()):
+            if requirement not in found:
+                found.add(requirement)
+                waiting.append(requirement)
+    return found
+
+
+def _requirements(name: str) -> Iterator[str]:
+    try:
+        texts = requires(name) or []
+    except PackageNotFoundError:
+        return
+    for text in texts:
+        if requirement := re.match(r"[A-Za-z0-9._-]+", text):
+            yield _normal(requirement[0])
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

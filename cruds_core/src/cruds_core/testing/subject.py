@@ -1,0 +1,211 @@
+"""What an author gives to the contract, and how its checks use it."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from unittest import SkipTest
+
+from ..client import Client
+from ..exceptions import PluginError
+from ..plugins import Plugins, default
+from .leaks import Leaks
+from .loopback import API, Loopback, Received
+from .server import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from ..auth import AuthABC
+    from .loopback import Answer
+
+Returned = TypeVar("Returned")
+
+#: The versions of the contract that there are.
+VERSIONS = (1,)
+
+#: Seconds after which what a check does is held to be stuck.
+LIMIT = 30.0
+
+#: The challenge of the API to a scheme that declares none (RFC 6750, section 3).
+CHALLENGE = 'Bearer realm="contract", error="invalid_token"'
+
+
+def needs(capability: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A check that is made only of schemes that declare a capability."""
+
+    def mark(check: Callable[..., None]) -> Callable[..., None]:
+        check.capability = capability  # type: ignore[attr-defined]
+        return check
+
+    return mark
+
+
+class Subject:
+    """The scheme that is checked, as its author describes it."""
+
+    version: ClassVar[int] = 1
+    scheme: ClassVar[str] = ""
+    plugins: ClassVar[Plugins | None] = None
+    secrets: ClassVar[tuple[str, ...]] = ()
+    bad_options: ClassVar[tuple[dict[str, Any], ...]] = ()
+    sends_header: ClassVar[str | None] = "Authorization"
+    signs_content: ClassVar[bool] = False
+    answers_challenge: ClassVar[str | None] = None
+    renews_tokens: ClassVar[bool] = False
+    needs_server: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.version not in VERSIONS:
+            msg = f"{cls.__name__}.version must be one of {VERSIONS} (got {cls.version!r})"
+            raise TypeError(msg)
+        known = [name for name in dir(Subject) if not name.startswith("_")]
+        for name in vars(cls):
+            alike = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            if name not in known and alike and not name.startswith(("_", "test")):
+                msg = f'{cls.__name__}.{name} is nothing of the contract; did you mean "{alike[0]}"?'
+                raise TypeError(msg)
+        for base in reversed(cls.__mro__[1:]):
+            for name, check in vars(base).items():
+                capability = getattr(check, "capability", None)
+                if capability is not None and name not in vars(cls):
+                    setattr(cls, name, check if getattr(cls, capability) else None)
+
+    def options(self, url: str) -> dict[str, Any]:
+        """The options to build the scheme with.
+
+        Args:
+            url: Where the server of the contract listens, without a trailing slash. Requests go to its
+                ``/api``; `respond` answers all others.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define options(url)")
+
+    def verify(self, request: Received) -> None:
+        """Assert that the credentials of a request are there and right.
+
+        Raises:
+            Exception: They are not; mostly an AssertionError.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define verify(request)")
+
+    def respond(self, request: Received) -> Reply:
+        """Answer as the server that the scheme talks to, where it has one."""
+        raise NotImplementedError(f"{type(self).__name__} must define respond(request): needs_server is True")
+
+    def expire(self, auth: AuthABC) -> None:
+        """Make the token that the scheme holds expire. Its expiry is checked where this is defined."""
+
+    @contextmanager
+    def _serve(self, api: Answer | None = None) -> Generator[Loopback]:
+        """A server for as long as a check takes. What verify or respond raised is raised here again."""
+        with Loopback(api or self._protected, self.respond if self.needs_server else _nothing) as server:
+            yield server
+        if server.faults:
+            raise server.faults[0]
+
+    def _build(self, server: Loopback, **changed: Any) -> AuthABC:
+        """The scheme, built by its name."""
+        try:
+            return self._registry.create(self.scheme, **{**self.options(server.url), **changed})
+        except PluginError as error:
+            msg = f"it cannot be built, as test_it_is_built_by_its_name says: {error}"
+            raise SkipTest(msg) from error
+
+    @property
+    def _registry(self) -> Plugins:
+        return self.plugins or default()
+
+    def _protected(self, request: Received) -> Reply:
+        """Answer as an API does: without credentials it asks for them, where the scheme waits for that."""
+        if self.answers_challenge is None or self._is_verified(request):
+            return Reply.json({})
+        return self._refuse(request)
+
+    def _refuse(self, _: Received) -> Reply:
+        """Answer 401 with a challenge."""
+        return Reply.json({}, 401, **{"WWW-Authenticate": self.answers_challenge or CHALLENGE})
+
+    def _is_verified(self, request: Received) -> bool:
+        return self._fault(request) is None
+
+    def _fault(self, request: Received) -> str | None:
+        try:
+            self.verify(request)
+        except AssertionError as error:
+            return str(error) or "its credentials are not those that it asserts"
+        except Exception as error:  # as of headers["Authorization"] where there is none
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _check(self, request: Received, what: str) -> None:
+        """Fail unless a request has its credentials."""
+        if fault := self._fault(request):
+            self._fail(
+                f"{what} arrived without the right credentials. verify() refused it: {fault}\n"
+                "authenticate(request) is called for every attempt of every request, with the final URL, "
+                "headers and content, and must add the credentials each time: none are kept for the next."
+            )
+        if self.sends_header and (lines := len(request.headers.getlist(self.sends_header))) != 1:
+            self._fail(
+                f'{what} arrived with {lines} lines of "{self.sends_header}".\n'
+                "Set request.headers[...] rather than add to it; or declare the header with sends_header."
+            )
+
+    def _know(self, server: Loopback) -> Leaks:
+        """All that must not be seen: secret options, and credentials that arrived."""
+        options = self.options(server.url)
+        if unknown := [name for name in self.secrets if name not in options]:
+            self._fail(f'secrets names "{unknown[0]}", which options() does not have.')
+        leaks = Leaks()
+        for name in self.secrets:
+            if not leaks.know(options[name]):
+                self._fail(
+                    f'the option "{name}" must be a secret of 8 characters or more, to be told from words.'
+                )
+        for request in server.calls:
+            leaks.know_credentials(request.headers)
+        return leaks
+
+    def _within(self, what: str, act: Callable[[], Returned]) -> Returned:
+        """Do something that may never end, and fail where it does not."""
+        done: list[Returned] = []
+        raised: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                done.append(act())
+            except BaseException as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(LIMIT)
+        if raised:
+            raise raised[0]
+        if not done:
+            self._fail(f"{what} had not ended after {LIMIT:.0f} s.")
+        return done[0]
+
+    def _fail(self, message: str) -> NoReturn:
+        raise AssertionError(f'the scheme "{self.scheme}": {message}') from None
+
+
+def client_of(server: Loopback, auth: AuthABC | None, **options: Any) -> Client:
+    """A Client of the server's API, which tries once unless told otherwise."""
+    return Client(server.url + API, auth, retries=options.pop("retries", 0), **options)
+
+
+def ends(send: Callable[[], object]) -> Exception | None:
+    """Do something that may fail, and return how."""
+    try:
+        send()
+    except Exception as error:  # of whatever class: that is another check's to judge
+        return error
+    return None
+
+
+def _nothing(_: Received) -> Reply:
+    return Reply.json({"detail": "needs_server is not declared"}, 404)
