@@ -76,6 +76,14 @@ def test_encoded_dots_stay(service: str) -> None:
     assert sent.url == "https://api.example.com/v1/%2E%2E/other"
 
 
+def test_host_of_the_caller() -> None:
+    """A Host that the caller sets is what is signed, as it is what is sent."""
+    sent = request()
+    sent.headers["Host"] = "other.example.com"
+    scheme().authenticate(sent)
+    verified(sent)
+
+
 def test_every_attempt_is_signed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that was signed before carries one signature, of the new time."""
     sent = request()
