@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from traceback import TracebackException
 from typing import Any
 
 import pytest
@@ -188,7 +189,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
 
 @pytest.mark.usefixtures("no_credentials")
 def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without credentials of its own, the scheme has those of the environment; first there are none."""
+    """Without credentials of its own, the scheme has those of the environment, and no traceback shows them."""
     auth = SigV4("eu-west-1", "sts")
     with pytest.raises(AuthError, match="botocore finds no credentials"):
         auth.authenticate(request())
@@ -200,6 +201,11 @@ def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     verified(sent)
     assert "Credential=AKIDENVIRONMENT/" in sent.headers["Authorization"]
     assert sent.headers["X-Amz-Security-Token"] == "token"
+    with pytest.raises(AuthError) as caught:
+        auth.authenticate(request(content=Pipe(b"content"), method="PUT"))
+    shown = "".join(TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "credentials = " in shown
+    assert SECRET not in shown
 
 
 @pytest.mark.usefixtures("no_credentials")

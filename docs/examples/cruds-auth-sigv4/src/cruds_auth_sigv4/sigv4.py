@@ -16,6 +16,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 from cruds_core import AuthABC, AuthError, Secret
+from cruds_core.secret import SecretText
 from urllib3.util import parse_url
 
 if TYPE_CHECKING:
@@ -147,9 +148,9 @@ def _found(profile: str | None) -> ReadOnlyCredentials:
     except (BotoCoreError, RuntimeError) as error:  # the second for credentials that came expired
         msg = f"the credentials of AWS are not to be had: {error}"
         raise AuthError(msg) from error
-    secret = Secret(found.secret_key or "", "secret_access_key").reveal()  # which no traceback shows
-    token = Secret(found.token, "session_token").reveal() if found.token else None
-    return ReadOnlyCredentials(found.access_key, secret, token)
+    # As texts that no traceback shows.
+    token = SecretText(found.token) if found.token else None
+    return ReadOnlyCredentials(found.access_key, SecretText(found.secret_key), token)
 
 
 @functools.cache  # for each process: a lock in them may be held while the process is forked
