@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cruds.inventory import plugins
 from cruds_core import __version__
 
 
@@ -19,3 +20,6 @@ def demo() -> None:
     from cruds.demo.tour import tour  # imported late: no other command needs the server
 
     tour()
+
+
+main.add_command(plugins)

@@ -1,6 +1,8 @@
-"""The servers of `tests/servers/` as fixtures: started when a test first asks, ended with the session."""
+"""The servers of `tests/servers/` as fixtures, started when a test first asks, and a folder for plugins."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import servers.apache
@@ -10,6 +12,7 @@ import servers.nginx
 import servers.oidc
 import servers.proxy
 import servers.tls
+from distributions import Site
 
 from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
@@ -84,3 +87,15 @@ def api() -> Iterator[DemoAPI]:
     """An embedded JSON API with collections, as empty as it starts."""
     with DemoAPI() as server:
         yield server
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A folder without distributions yet, on the path of this process and of those that it runs."""
+    monkeypatch.delenv("CRUDS_PLUGINS", raising=False)
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    site = Site(folder)
+    yield site
+    site.forget()

@@ -13,7 +13,6 @@ import pytest
 import urllib3
 
 from cruds.demo.api import DemoAPI
-from cruds_core.testing.server import Connection, Reply, Server, encode
 from cruds_auth_basic import ApiKey
 from cruds_core import (
     AuthError,
@@ -26,6 +25,7 @@ from cruds_core import (
     RequestTimeoutError,
     hookimpl,
 )
+from cruds_core.testing.server import Connection, Reply, Server, encode
 
 Location = Literal["header", "query", "cookie"]
 

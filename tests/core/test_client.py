@@ -389,7 +389,7 @@ def test_headers_show_all_values() -> None:
         ({"host": 5}, TypeError, "host"),
         ({"host": "ftp://x"}, ValueError, "host"),
         ({"manager": 5}, TypeError, "manager"),
-        ({"manager": urllib3.HTTPConnectionPool("x")}, TypeError, "manager"),
+        pytest.param({"manager": urllib3.HTTPConnectionPool("x")}, TypeError, "manager", id="a pool"),
         ({"timeout": 0}, ValueError, "timeout"),
         ({"timeout": -1}, ValueError, "timeout"),
         ({"timeout": float("nan")}, ValueError, "timeout"),

@@ -36,18 +36,6 @@ from cruds_core.plugins import default
 SECRET = "hunter2"
 
 
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A folder without distributions yet, on the path of this process and of those that it runs."""
-    monkeypatch.delenv("CRUDS_PLUGINS", raising=False)
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    site = Site(folder)
-    yield site
-    site.forget()
-
-
 # Rule 1: nothing is scanned or imported until a scheme is asked for by name; then only that plugin.
 
 WATCHED = """
@@ -326,14 +314,21 @@ def test_a_conflict_is_settled(
     assert list(rivals.log()) == [left]
 
 
-def test_the_advice_on_a_conflict_helps(rivals: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The setting that the message of a conflict proposes ends it."""
+@pytest.mark.parametrize("setting", [None, "-two", "alpha", "one-plugin,two-plugin"])
+def test_the_advice_on_a_conflict_helps(
+    rivals: Site, monkeypatch: pytest.MonkeyPatch, setting: str | None
+) -> None:
+    """The setting that the message of a conflict proposes ends it, and keeps what was blocked before."""
+    if setting is not None:
+        monkeypatch.setenv("CRUDS_PLUGINS", setting)
     with pytest.raises(PluginConflictError) as caught:
         rivals.plugins().factory("alpha")
     found = re.search(r"(CRUDS_PLUGINS)=(\S+)", str(caught.value))
     assert found is not None
+    before = set(rivals.plugins().schemes())
     monkeypatch.setenv(*found.groups())
     assert rivals.plugins().create("alpha", token="t").access_token() == "t"
+    assert set(rivals.plugins().schemes()) == before - {"one"}
 
 
 def test_a_distribution_that_is_installed_twice_is_no_conflict(
@@ -392,6 +387,16 @@ def test_a_client_never_goes_without_the_scheme(auth: Any) -> None:
 ALL = ["alpha", "one", "two"]
 
 
+def follow(message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Does what the message of a scheme that is blocked advises."""
+    advice = message.rpartition("; to allow it, ")[2]
+    if advice == "unset CRUDS_PLUGINS":
+        monkeypatch.delenv("CRUDS_PLUGINS", raising=False)
+    else:
+        assert advice.startswith("set CRUDS_PLUGINS=")
+        monkeypatch.setenv("CRUDS_PLUGINS", advice.partition("=")[2])
+
+
 @pytest.mark.parametrize(
     ("setting", "schemes"),
     [
@@ -422,7 +427,7 @@ ALL = ["alpha", "one", "two"]
 def test_the_variable_chooses(
     site: Site, monkeypatch: pytest.MonkeyPatch, setting: str | None, schemes: list[str]
 ) -> None:
-    """CRUDS_PLUGINS is all, none, these or all but these, by names of schemes and of distributions."""
+    """CRUDS_PLUGINS is all, none, these or all but these, and what the error advises allows a scheme."""
     site.install("alpha-plugin", ["alpha"])
     site.install("Pair.Plugin", ["one", "two"])
     if setting is not None:
@@ -433,8 +438,10 @@ def test_the_variable_chooses(
         if scheme in schemes:
             assert plugins.create(scheme, token="t").access_token() == "t"
         else:
-            with pytest.raises(UnknownSchemeError, match="blocked by CRUDS_PLUGINS="):
+            with pytest.raises(UnknownSchemeError, match="blocked by CRUDS_PLUGINS=") as caught:
                 plugins.create(scheme, token="t")
+            follow(str(caught.value), monkeypatch)
+            assert site.plugins().create(scheme, token="t").access_token() == "t"
 
 
 @pytest.mark.parametrize("setting", ["", "other", "-broken", "-broken-plugin"])
@@ -455,6 +462,8 @@ def test_a_program_may_choose_itself(site: Site, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CRUDS_PLUGINS", "alpha")
     assert site.plugins("one").schemes() == ["one"]
     assert site.plugins("").schemes() == []
+    with pytest.raises(UnknownSchemeError, match=r"by allowed='one'; to allow it, set allowed=one,alpha$"):
+        site.plugins("one").factory("alpha")
 
 
 # Rule 6: observers.
@@ -626,6 +635,45 @@ def test_an_observer_that_raises_hides_no_error(plugins: Plugins) -> None:
         client.read("things")
 
 
+def test_who_saw_an_attempt_start_sees_it_end(
+    api: DemoAPI, client: Client, plugins: Plugins, recorder: Recorder
+) -> None:
+    """An observer that leaves during an attempt is told its end; one that comes is told nothing of it."""
+    late = Recorder()
+
+    class Usher:
+        @hookimpl
+        def cruds_request_started(self) -> None:
+            plugins.unregister(recorder)
+            plugins.register(late)
+            plugins.unregister(self)
+
+    plugins.register(Usher())
+    client.read("things")
+    client.read("health")
+    assert recorder.untimed == pair("GET", f"{origin(api)}/things", status=200)
+    assert late.untimed == pair("GET", f"{origin(api)}/health", status=200)
+
+
+def test_an_interrupt_while_observers_are_told_is_an_end(
+    api: DemoAPI, client: Client, plugins: Plugins, recorder: Recorder
+) -> None:
+    """Ctrl+C before anything was sent ends the attempt for those who were told of it, and for no others."""
+
+    class Interrupted:
+        @hookimpl
+        def cruds_request_started(self) -> None:
+            raise KeyboardInterrupt
+
+    plugins.register(Interrupted())
+    plugins.register(last := Recorder())
+    with pytest.raises(KeyboardInterrupt):
+        client.read("things")
+    assert recorder.untimed == pair("GET", f"{origin(api)}/things", error="KeyboardInterrupt")
+    assert (last.told, api.requests) == ([], [])
+    assert 0 <= (recorder.told[1][1].seconds or 0) < 10
+
+
 def test_observers_are_told_in_their_order(client: Client, plugins: Plugins) -> None:
     """Observers are told in the order in which they were registered."""
     order = list[str]()
@@ -717,11 +765,12 @@ def test_an_observer_that_could_not_work_is_refused(source: str, reason: str) ->
     plugins, refused = Plugins([]), observer(source)
     with pytest.raises(PluginError, match=reason):
         plugins.register(refused)
-    assert (plugins.observers.started, plugins.observers.finished) == ((), ())
+    assert list(plugins.observers.watchers) == []
     with pytest.raises(PluginError, match="not registered"):
         plugins.unregister(refused)
     plugins.register(Recorder())
-    assert (len(plugins.observers.started), len(plugins.observers.finished)) == (1, 1)
+    ((started, finished),) = plugins.observers.watchers
+    assert (len(started), len(finished)) == (1, 1)
 
 
 def test_observers_of_the_program_see_all_its_clients(api: DemoAPI, recorder: Recorder) -> None:

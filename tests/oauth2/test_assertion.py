@@ -332,7 +332,11 @@ def test_key_that_cannot_sign(text: str) -> None:
     assert not shown(text, caught.value)
 
 
-@pytest.mark.parametrize("wrong", [b"-----BEGIN", 5, 0, ["a"], {"kty": "EC"}, key("ES256")], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    [b"-----BEGIN", 5, 0, ["a"], {"kty": "EC"}, pytest.param(key("ES256"), id="a key's object")],
+    ids=repr,
+)
 def test_key_of_a_wrong_type(wrong: Any) -> None:
     """A key is text, or a callable that returns it; bytes, a dict or a key object are not."""
     with pytest.raises(TypeError, match=r"^private_key must be a str or a callable .* \(got "):

@@ -15,10 +15,10 @@ import pytest
 
 from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
-from cruds_core.testing.server import Reply
 from cruds_auth_oauth2 import OAuth2, OAuthAccessTokenError, OAuthAuthorizationError, OAuthStateError
 from cruds_auth_oauth2.authorization import LIFETIME, MAX_PENDING
 from cruds_core import Client, ClientError
+from cruds_core.testing.server import Reply
 
 CALLBACK = "https://app.example/callback"
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # Fernet's form

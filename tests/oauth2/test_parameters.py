@@ -82,7 +82,7 @@ def nested(depth: int) -> list[Any]:
         ("verify_ssl", b"ca.pem"),
         ("manager", 5),
         ("manager", urllib3.PoolManager),
-        ("manager", urllib3.HTTPConnectionPool("as.example.com")),
+        pytest.param("manager", urllib3.HTTPConnectionPool("as.example.com"), id="a connection pool"),
     ],
     ids=repr,
 )

@@ -247,7 +247,7 @@ def test_what_was_never_sealed_is_refused(authority: AuthorizationServer, key: s
         b'["sign-in", {}]',
         b"[" * 100_000,
         b'{"state": "s", "verifier": "v"}',
-        Fernet(FERNET_KEY).encrypt(b"nested"),
+        pytest.param(Fernet(FERNET_KEY).encrypt(b"nested"), id="sealed twice"),
     ],
     ids=lambda text: text[:20].decode("latin-1"),
 )

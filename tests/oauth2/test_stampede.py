@@ -14,9 +14,9 @@ from servers.fault import End, Fault, Script, reply
 
 from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
-from cruds_core.testing.server import Reply
 from cruds_auth_oauth2 import OAuth2, OAuthAccessTokenError
 from cruds_core import Client, ConnectionLostError
+from cruds_core.testing.server import Reply
 
 THREADS = 32
 RENEWALS = [

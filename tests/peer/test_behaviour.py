@@ -164,7 +164,10 @@ class Observed(NamedTuple):
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a venv that has the released package, kept from one session to the next."""
-    home = tmp_path_factory.getbasetemp().parent / f"cruds-{VERSION}-{sys.implementation.cache_tag}"
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # a worker has a folder of its own in that of the session
+        session = session.parent
+    home = session.parent / f"cruds-{VERSION}-{sys.implementation.cache_tag}"
     python = home / "bin" / "python"
     # -I: the cruds of the current folder is another one.
     check = [str(python), "-I", "-c", f"import cruds; assert cruds.__version__ == '{VERSION}'"]

@@ -42,13 +42,19 @@ class RequestEvent(NamedTuple):
 
 Observer: TypeAlias = "Callable[[RequestEvent], object]"
 
+#: What tells one observer that an attempt started, and what tells it that it finished.
+Watcher: TypeAlias = "tuple[tuple[Observer, ...], tuple[Observer, ...]]"
+
 
 class Observers:
-    """Those who watch requests. One that raises is logged, and changes nothing."""
+    """Those who watch requests. One that raises is logged, and changes nothing.
+
+    Who was told that an attempt started is told that it finished, by the same thread, whoever is registered
+    or taken away meanwhile.
+    """
 
     def __init__(self) -> None:
-        self.started: tuple[Observer, ...] = ()
-        self.finished: tuple[Observer, ...] = ()
+        self.watchers: tuple[Watcher, ...] = ()  # replaced as a whole
 
     def __reduce__(self) -> str:
         if self is not default_observers:
@@ -60,17 +66,23 @@ class Observers:
         """Do ``send``, and tell the observers before and after."""
         path = parse_url(request.url).path or "/"
         event = RequestEvent(request.method, str(request.origin), path, attempt)
-        _tell(self.started, event)
+        watchers, told = self.watchers, 0
         start = time.perf_counter()
         try:
+            for told, (started, _) in enumerate(watchers, 1):  # noqa: B007 - how far it came counts
+                _tell(started, event)
+            start = time.perf_counter()
             response = send()
         except BaseException as error:
-            _tell(
-                self.finished, event._replace(error=type(error).__name__, seconds=time.perf_counter() - start)
-            )
+            event = event._replace(error=type(error).__name__)
             raise
-        _tell(self.finished, event._replace(status=response.status, seconds=time.perf_counter() - start))
-        return response
+        else:
+            event = event._replace(status=response.status)
+            return response
+        finally:
+            event = event._replace(seconds=time.perf_counter() - start)
+            for _, finished in watchers[:told]:
+                _tell(finished, event)
 
 
 def _tell(observers: tuple[Observer, ...], event: RequestEvent) -> None:

@@ -39,6 +39,8 @@ def cruds_request_started(event: RequestEvent) -> None:
 def cruds_request_finished(event: RequestEvent) -> None:
     """Watch an attempt end. What is returned or raised changes nothing.
 
+    Who was told that it started is told, by the same thread; of what starts in between the end comes first.
+
     Args:
         event: What `cruds_request_started` was told, with status or error, and seconds.
     """

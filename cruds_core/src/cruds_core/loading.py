@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import sys
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -23,28 +25,56 @@ if TYPE_CHECKING:
 #: The entry-point group of auth schemes. The name of an entry point is the name of its scheme.
 GROUP = "cruds.auth"
 
+_PIP = f"{sys.executable} -m pip"
+_HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("cruds_")}
+
 
 class Offer(NamedTuple):
-    """A scheme that an installed distribution declares."""
+    """A scheme that an installed distribution declares.
+
+    Attributes:
+        scheme: The name of the scheme.
+        distribution: The name of the distribution.
+        version: Its version; None where nothing tells it.
+        leftover: The folder of its metadata, where pip was stopped in the middle and left no name in it.
+        entry_point: What declares the scheme.
+    """
 
     scheme: str
     distribution: str
+    version: str | None
+    leftover: str | None
     entry_point: EntryPoint
 
     @classmethod
     def of(cls, entry_point: EntryPoint) -> Self:
         """The offer that an entry point makes."""
-        metadata = entry_point.dist.metadata if entry_point.dist is not None else None
-        if metadata is None or "Name" not in metadata:  # of a distribution that is half removed
-            return cls(entry_point.name, entry_point.module, entry_point)
-        return cls(entry_point.name, metadata["Name"], entry_point)
+        if entry_point.dist is None:
+            return cls(entry_point.name, entry_point.module, None, None, entry_point)
+        metadata = entry_point.dist.metadata
+        name, version = (next(iter(metadata.get_all(key, [])), None) for key in ("Name", "Version"))
+        if name:
+            return cls(entry_point.name, name, version, None, entry_point)
+        folder = getattr(entry_point.dist, "_path", None)  # there is no public way to it
+        if folder is None:
+            return cls(entry_point.name, entry_point.module, version, None, entry_point)
+        name, _, told = folder.stem.partition("-")  # NAME-VERSION.dist-info
+        return cls(entry_point.name, name, version or told or None, str(folder), entry_point)
 
     def broken(self, reason: str) -> BrokenPluginError:
-        """The error that says which plugin is broken, why, and how to be rid of it."""
-        return BrokenPluginError(
-            f'the plugin "{self.distribution}", which offers the scheme "{self.scheme}", is broken: {reason}'
-            f"; remove it with: {sys.executable} -m pip uninstall {self.distribution}"
-        )
+        """The error that says which plugin is broken, why, and how to mend it or be rid of it."""
+        remedy = self.removal
+        if self.leftover is None:
+            remedy = f"upgrade it with: {_PIP} install --upgrade {self.distribution}; or {remedy}"
+        plugin = f'the plugin "{self.distribution}", which offers the scheme "{self.scheme}", is broken'
+        return BrokenPluginError(f"{plugin}: {reason}; {remedy}")
+
+    @property
+    def removal(self) -> str:
+        """How to be rid of it."""
+        if self.leftover is not None:  # without a name, pip does not see it
+            return f"delete what pip left of it: {self.leftover}"
+        return f"remove it with: {_PIP} uninstall {self.distribution}"
 
 
 class Module:
@@ -73,18 +103,25 @@ class Module:
                 self._loader = threading.get_ident()
                 try:
                     self._factories = _load(offer.entry_point, names)
-                except (KeyboardInterrupt, GeneratorExit):
+                except KeyboardInterrupt:
                     raise
                 except BaseException as error:  # a plugin may call sys.exit(), or panic in Rust
                     rule = type(error) is PluginError
-                    reason = str(error) if rule else f"it raised {type(error).__name__}"
-                    self._failure = (reason, error.__cause__ if rule else error)
+                    self._failure = (str(error), error.__cause__) if rule else (_raised(error), error)
                 finally:
                     self._loader = None
         if self._failure is not None:
             reason, cause = self._failure
             raise offer.broken(reason) from cause
         return self._factories or {}
+
+
+def _raised(error: BaseException) -> str:
+    told = ""
+    # These tell what is missing in the code. What others tell may be a secret that the plugin has read.
+    if type(error) in (ImportError, ModuleNotFoundError, AttributeError):
+        told = ": " + str(error).strip().partition("\n")[0]
+    return f"it raised {type(error).__name__}{told}"
 
 
 def _load(entry_point: EntryPoint, names: set[str]) -> dict[str, Factory]:
@@ -118,18 +155,35 @@ def hooks_of(plugin: object) -> pluggy.HookRelay:
     try:
         manager.register(plugin)
     except pluggy.PluginValidationError as error:
-        msg = f"a hook has the wrong signature: {error}"
+        msg = f"a hook has the wrong signature: {_fault(plugin, error)}"
         raise PluginError(msg) from error
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        msg = f"a hook is misspelt: {error}"
+        name = next(hook.name for hook in manager.get_hookcallers(plugin) or () if _misspelt(hook))
+        alike = difflib.get_close_matches(name, _HOOKS, n=1, cutoff=0)[0]
+        msg = f'a hook is misspelt: there is no "{name}"; did you mean "{alike}"?'
         raise PluginError(msg) from error
     for caller in manager.get_hookcallers(plugin) or ():
         if any(impl.wrapper or impl.hookwrapper for impl in caller.get_hookimpls()):
             msg = f"{caller.name} is a wrapper, which no hook of CRUDs may be"
             raise PluginError(msg)
     return manager.hook
+
+
+def _misspelt(hook: pluggy.HookCaller) -> bool:
+    return not hook.has_spec() and not all(impl.optionalhook for impl in hook.get_hookimpls())
+
+
+def _fault(plugin: object, error: pluggy.PluginValidationError) -> str:
+    """What pluggy refused, in one line."""
+    for name, spec in _HOOKS.items():
+        if impl := getattr(plugin, name, None):
+            (given,) = inspect.signature(spec).parameters
+            takes = inspect.signature(impl).parameters.values()
+            for extra in (one.name for one in takes if one.default is one.empty and one.name != given):
+                return f'{name} takes "{extra}", and is only given "{given}"'
+    return str(error).rpartition("\n")[2]
 
 
 def observers_of(caller: pluggy.HookCaller) -> tuple[Callable[..., object], ...]:

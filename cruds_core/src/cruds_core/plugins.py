@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from .event import Observers, default_observers
 from .exceptions import PluginConflictError, PluginError, UnknownSchemeError
 from .loading import GROUP, Module, Offer, hooks_of, observers_of
 from .lock import ForkSafeLock
+from .selection import VARIABLE, Selection, normal
+from .survey import SchemeReport, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from .loading import Factory
 
     _Watcher = tuple[object, tuple[Observer, ...], tuple[Observer, ...]]
-
-#: The environment variable that names the plugins that may be used.
-VARIABLE = "CRUDS_PLUGINS"
 
 # Schemes that we ship, so that a message can name what to install.
 _OURS = {
@@ -56,8 +54,10 @@ class Plugins:
         allowed: str | None = None,
         observers: Observers | None = None,
     ) -> None:
-        self._offers = None if entry_points is None else [Offer.of(entry) for entry in entry_points]
-        self._filter = _Filter(os.environ.get(VARIABLE) if allowed is None else allowed)
+        self._offers = None if entry_points is None else _offers(entry_points)
+        self._selection = (
+            Selection(os.environ.get(VARIABLE)) if allowed is None else Selection(allowed, "allowed")
+        )
         self._loaded: dict[str, Module] = {}
         self._lock = ForkSafeLock()
         self._watchers: list[_Watcher] = []
@@ -102,7 +102,10 @@ class Plugins:
                 "it does not register it: its module needs a hookimpl of cruds_register_auth(register)"
                 f' that calls register("{scheme}", ...)'
             )
-        return factories[scheme]
+        factory = factories[scheme]
+        if isinstance(factory, type) and not issubclass(factory, AuthABC):
+            raise offer.broken(f"it registers the class {factory.__name__}, which is no subclass of AuthABC")
+        return factory
 
     def schemes(self) -> list[str]:
         """The names of the schemes that are installed and may be used. Imports no plugin."""
@@ -111,6 +114,33 @@ class Plugins:
     def offers(self) -> list[Offer]:
         """What is installed and may be used: the schemes that distributions declare. Imports no plugin."""
         return list(self._allowed())
+
+    def survey(self, *, load: bool = False) -> list[SchemeReport]:
+        """What is installed: each scheme of each distribution, sorted, and what keeps it from being used.
+
+        Args:
+            load: Whether each plugin that may be used is imported, to find those that are broken. Else
+                metadata alone is read.
+        """
+        offers = sorted(self._scan(), key=lambda offer: (offer.scheme, offer.distribution))
+        return [self._report(offer, load=load) for offer in offers]
+
+    def _report(self, offer: Offer, *, load: bool) -> SchemeReport:
+        state, problem = State.INSTALLED, None
+        try:
+            if not self._allows(offer):
+                raise self._blocked(offer)
+            self._offer(offer.scheme)
+            if load:
+                self.factory(offer.scheme)
+                state = State.OK
+        except UnknownSchemeError as error:
+            state, problem = State.BLOCKED, str(error)
+        except PluginConflictError as error:
+            state, problem = State.IN_CONFLICT, str(error)
+        except PluginError as error:
+            state, problem = State.BROKEN, str(error)
+        return SchemeReport(offer.scheme, offer.distribution, offer.version, state, problem)
 
     def register(self, observer: object) -> None:
         """Add an observer of requests.
@@ -138,7 +168,7 @@ class Plugins:
             self._set_watchers([*self._watchers, (observer, started, finished)])
 
     def unregister(self, observer: object) -> None:
-        """Take an observer away.
+        """Take an observer away. It is still told of the end of attempts that it saw start.
 
         Raises:
             PluginError: It is not registered.
@@ -152,37 +182,45 @@ class Plugins:
 
     def _set_watchers(self, watchers: list[_Watcher]) -> None:
         self._watchers = watchers
-        self.observers.started = tuple(tell for watcher in watchers for tell in watcher[1])
-        self.observers.finished = tuple(tell for watcher in watchers for tell in watcher[2])
+        self.observers.watchers = tuple((started, finished) for _, started, finished in watchers)
 
     def _scan(self) -> list[Offer]:
         if self._offers is None:
             from importlib.metadata import entry_points  # imported late: it costs more than all the rest
 
-            self._offers = [Offer.of(entry_point) for entry_point in entry_points(group=GROUP)]
+            self._offers = _offers(entry_points(group=GROUP))
         return self._offers
 
+    def _allows(self, offer: Offer) -> bool:
+        return self._selection.allows(offer.scheme, offer.distribution)
+
     def _allowed(self) -> list[Offer]:
-        return [offer for offer in self._scan() if self._filter.allows(offer.scheme, offer.distribution)]
+        return [offer for offer in self._scan() if self._allows(offer)]
 
     def _offer(self, scheme: str) -> Offer:
         offers = [offer for offer in self._allowed() if offer.scheme == scheme]
         if not offers:
             raise self._unknown(scheme)
         if len(offers) > 1:
-            all_of_them = " and ".join(sorted(f'"{offer.distribution}"' for offer in offers))
+            offers.sort(key=lambda offer: offer.distribution)
+            all_of_them = " and ".join(f'"{offer.distribution}"' for offer in offers)
             msg = (
-                f'scheme "{scheme}" is offered by {all_of_them}; uninstall one, or block one: '
-                f"{VARIABLE}=-{offers[0].distribution}"
+                f'scheme "{scheme}" is offered by {all_of_them}; keep one: block the other with '
+                f"{self._selection.blocking(offers[0].distribution)} or {offers[0].removal}"
             )
             raise PluginConflictError(msg)
         return offers[0]
 
+    def _blocked(self, offer: Offer) -> UnknownSchemeError:
+        remedy = self._selection.allowing(offer.scheme, offer.distribution)
+        return UnknownSchemeError(
+            f'scheme "{offer.scheme}" is installed but blocked by {self._selection}; to allow it, {remedy}'
+        )
+
     def _unknown(self, scheme: str) -> UnknownSchemeError:
-        if any(offer.scheme == scheme for offer in self._scan()):
-            return UnknownSchemeError(
-                f'scheme "{scheme}" is installed but blocked by {VARIABLE}={self._filter.text!r}'
-            )
+        for offer in self._scan():
+            if offer.scheme == scheme:
+                return self._blocked(offer)
         here = self.schemes()
         installed = ", ".join(f'"{name}"' for name in here) or "no schemes"
         message = f'scheme "{scheme}" is not installed; {sys.executable} has {installed}'
@@ -194,6 +232,14 @@ class Plugins:
         elif not alike:
             message += f"; install the distribution that offers it with: {sys.executable} -m pip install ..."
         return UnknownSchemeError(message)
+
+
+def _offers(entry_points: Iterable[EntryPoint]) -> list[Offer]:
+    """What entry points offer, without what a distribution repeats that was left behind by half."""
+    found: dict[tuple[str, str], Offer] = {}
+    for offer in map(Offer.of, entry_points):
+        found.setdefault((offer.scheme, normal(offer.distribution)), offer)
+    return list(found.values())
 
 
 def _check_options(scheme: str, factory: Factory, options: Mapping[str, object]) -> None:
@@ -220,25 +266,6 @@ def _check_options(scheme: str, factory: Factory, options: Mapping[str, object])
         given = ", ".join(options) or "none"
         msg = f'scheme "{scheme}": {error} (given: {given}); it takes {takes}'
         raise TypeError(msg) from None
-
-
-class _Filter:
-    """Which plugins may be used, by the name of the scheme or of the distribution."""
-
-    def __init__(self, text: str | None) -> None:
-        self.text = text
-        names = [name.strip() for name in (text or "").split(",") if name.strip()]
-        self._blocked = {_normal(name[1:].strip()) for name in names if name.startswith("-")}
-        self._only = {_normal(name) for name in names if not name.startswith("-")}
-        self._none = text is not None and not names
-
-    def allows(self, scheme: str, distribution: str) -> bool:
-        either = {_normal(scheme), _normal(distribution)}
-        return not self._none and not either & self._blocked and (not self._only or bool(either & self._only))
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()  # as the packaging specifications compare names
 
 
 _default: Plugins | None = None

@@ -124,7 +124,7 @@ class _Call:
         self._prepare()
         observers = self.transport.observers
         try:
-            if observers.started or observers.finished:
+            if observers.watchers:
                 raw = observers.watch(self.request, self.attempts, self._exchange)
             else:
                 raw = self._exchange()
