@@ -16,7 +16,8 @@ from cruds_core import AuthError, Plugins, Request
 from reference import check
 from urllib3 import HTTPHeaderDict
 
-from cruds_auth_sigv4 import SigV4, sigv4
+from cruds_auth_sigv4 import SigV4
+from cruds_auth_sigv4 import scheme as sigv4
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
@@ -54,7 +55,7 @@ def test_query(service: str, query: str) -> None:
 
 
 def test_plus_in_a_query() -> None:
-    """A "+" in a query is sent as the space that it stands for in a form, so that no server reads it otherwise."""
+    """A "+" in a query is sent as the space that it stands for in a form, which no server reads otherwise."""
     sent = request("https://api.example.com/v1?a+b=c%2Bd")
     scheme().authenticate(sent)
     assert sent.url == "https://api.example.com/v1?a%20b=c%2Bd"
@@ -189,7 +190,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
 
 @pytest.mark.usefixtures("no_credentials")
 def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without credentials of its own, the scheme has those of the environment, and no traceback shows them."""
+    """Without credentials of its own, the scheme has those of the environment. No traceback shows them."""
     auth = SigV4("eu-west-1", "sts")
     with pytest.raises(AuthError, match="botocore finds no credentials"):
         auth.authenticate(request())

@@ -13,7 +13,8 @@ from reference import check
 from urllib3 import HTTPHeaderDict
 from urllib3.util import parse_url
 
-from cruds_auth_sigv4 import SigV4, sigv4
+from cruds_auth_sigv4 import SigV4
+from cruds_auth_sigv4 import scheme as sigv4
 
 VECTORS: dict[str, dict[str, str]] = json.loads(
     Path(__file__).with_name("aws4_testsuite").joinpath("vectors.json").read_text(encoding="utf-8")

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .sigv4 import SigV4
+from .scheme import SigV4
 
 __all__ = ["SigV4"]
