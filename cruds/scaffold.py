@@ -143,7 +143,8 @@ The scheme `$scheme` for CRUDs, the REST client.
 ```python
 from cruds_core import Client
 
-Client("api.example.com", auth={"scheme": "$scheme", "key": "the key"}).read("things")
+client = Client("api.example.com", auth={"scheme": "$scheme", "key": "the key"})
+client.read("things")
 ```
 
 `$package.$class_name` is the class; its key may be a callable that returns it.

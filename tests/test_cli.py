@@ -6,10 +6,12 @@ import subprocess
 import sys
 from typing import Protocol
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from distributions import Site, plugin
 
+from cruds import inventory
 from cruds.cli import main
 from cruds_core import Plugins, plugins
 
@@ -219,6 +221,16 @@ def test_ours_are_ok() -> None:
     found = {report.scheme: report for report in Plugins().survey(load=True)}
     for scheme in ("apikey", "basic", "bearer", "digest", "oauth2"):
         assert (found[scheme].state, found[scheme].problem) == ("ok", None)
+
+
+def test_the_options_belong_to_the_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sub-command runs alone: the list is not shown before it, and --check and --json are refused."""
+    command = click.Command("sub", callback=lambda: click.echo("done"))
+    monkeypatch.setitem(inventory.plugins.commands, "sub", command)
+    assert run("sub").stdout == "done\n"
+    refused = run("--check", "sub")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--check and --json do not go with sub" in refused.stderr
 
 
 def test_there_is_help(run: Run) -> None:

@@ -12,7 +12,8 @@ from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("cruds_*/README.md"), *ROOT.glob("docs/**/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("cruds_*/README.md"), *ROOT.glob("docs/*.md")]
+PAGES += ROOT.glob("docs/examples/*/README.md")
 EXAMPLES = [
     pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
     for page in sorted(PAGES)

@@ -3,6 +3,7 @@
 import configparser
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from packaging.metadata import Metadata
 from servers.process import require, require_distribution
 
 from cruds.demo.api import DemoAPI
+from cruds_core.testing import Received, Reply
+from cruds_core.testing.loopback import Loopback
 
 ROOT = Path(__file__).parent.parent
 
@@ -316,9 +319,9 @@ WAYS = {
 }
 
 
-def environment(folder: Path) -> Path:
-    """Makes an environment without anything in it, and returns its interpreter."""
-    run([sys.executable, "-m", "venv", "--without-pip", folder], folder.parent)
+def environment(folder: Path, *, pip: bool = False) -> Path:
+    """Makes an environment with nothing in it, or with pip alone, and returns its interpreter."""
+    run([sys.executable, "-m", "venv", *["--without-pip"] * (not pip), folder], folder.parent)
     return folder / "bin" / "python"
 
 
@@ -365,6 +368,40 @@ def test_the_umbrella_is_installed_by_pip(installed: dict[str, Future[Path]], ap
     names = "import cruds, cruds_core; print(cruds.Client is cruds_core.Client, cruds.auth.OAuth2.__module__)"
     assert run([python, "-c", names], python.parent) == "True cruds_auth_oauth2.oauth2\n"
     assert "demo" in run([python.with_name("cruds"), "--help"], python.parent)
+
+
+USE_TENANT = """
+import sys
+import cruds_core
+with cruds_core.Client(sys.argv[1], {"scheme": "tenant", "key": "the key of the tenant"}) as client:
+    print(client.read("things"))
+"""
+
+
+def test_a_scheme_of_ones_own(built: Path, tmp_path: Path) -> None:
+    """What the command writes is installed by pip, keeps its tests and types, and authenticates."""
+    python = environment(tmp_path / "venv", pip=True)
+    cruds = python.with_name("cruds")
+    run([python, "-m", "pip", "install", *(wheel(built, one) for one in OURS)], tmp_path)
+    run([cruds, "plugins", "new", "tenant"], tmp_path)
+    folder = tmp_path / "cruds-auth-tenant"
+    run([python, "-m", "pip", "install", "-e", ".", "pytest", "mypy", "ruff"], folder)
+    told = run([python, "-m", "pytest", "-ra"], folder)
+    assert " passed in " in told
+    assert not re.search("skipped|xfailed|warning", told)
+    run([python, "-m", "mypy"], folder)
+    run([python, "-m", "ruff", "check"], folder)
+    run([python, "-m", "ruff", "format", "--check"], folder)
+    assert re.search(r"tenant +cruds-auth-tenant +0\.1\.0 +ok", run([cruds, "plugins", "--check"], folder))
+    keys: list[str | None] = []
+
+    def api(request: Received) -> Reply:
+        keys.append(request.headers.get("Authorization"))
+        return Reply.json(["a thing"])
+
+    with Loopback(api, api) as server:
+        assert run([python, "-c", USE_TENANT, f"{server.url}/api"], folder) == "['a thing']\n"
+    assert keys == ["Tenant the key of the tenant"]
 
 
 BROKEN_PROJECT = """

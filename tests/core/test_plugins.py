@@ -138,6 +138,24 @@ BROKEN = {
     "signature": (hook(WORKS, argument="register, name"), "PluginValidationError", "signature"),
     "wrapper": (hook(WORKS, "return (yield)", mark="hookimpl(wrapper=True)"), "NoneType", "wrapper"),
     "old-wrapper": (hook(WORKS, "yield", mark="hookimpl(hookwrapper=True)"), "NoneType", "wrapper"),
+    "plain-wrapper": (
+        hook("pass", mark="hookimpl(wrapper=True)", argument="register, limit=3"),
+        "PluginValidationError",
+        "not a generator function",
+    ),
+    "misspelt-beside-optional": (
+        hook(mark="hookimpl(optionalhook=True)", name="cruds_later", argument="")
+        + hook(WORKS, name="cruds_register_oauth"),
+        "PluginValidationError",
+        '"cruds_register_oauth"; did you mean "cruds_register_auth"?',
+    ),
+    "told-in-lines": (
+        "raise ImportError('\\n\\nno such library\\nread the manual')",
+        "ImportError",
+        "it raised ImportError: no such library; ",
+    ),
+    "nothing-told": ("raise ImportError", "ImportError", "it raised ImportError; "),
+    "text-left-out": (f"raise ValueError({SECRET!r})", "ValueError", "it raised ValueError; "),
     "misspelt-observer": (
         hook(WORKS) + hook(name="cruds_request_start", argument="event"),
         "PluginValidationError",
@@ -394,7 +412,9 @@ def follow(message: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("CRUDS_PLUGINS", raising=False)
     else:
         assert advice.startswith("set CRUDS_PLUGINS=")
-        monkeypatch.setenv("CRUDS_PLUGINS", advice.partition("=")[2])
+        names = advice.partition("=")[2].split(",")
+        assert len(set(names)) == len(names)
+        monkeypatch.setenv("CRUDS_PLUGINS", ",".join(names))
 
 
 @pytest.mark.parametrize(

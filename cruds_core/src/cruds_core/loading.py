@@ -120,8 +120,8 @@ def _raised(error: BaseException) -> str:
     told = ""
     # These tell what is missing in the code. What others tell may be a secret that the plugin has read.
     if type(error) in (ImportError, ModuleNotFoundError, AttributeError):
-        told = ": " + str(error).strip().partition("\n")[0]
-    return f"it raised {type(error).__name__}{told}"
+        told = str(error).strip().partition("\n")[0]
+    return f"it raised {type(error).__name__}{told and f': {told}'}"
 
 
 def _load(entry_point: EntryPoint, names: set[str]) -> dict[str, Factory]:
