@@ -112,7 +112,7 @@ def test_content_of_a_reader_in_pieces() -> None:
     scheme(service="s3").authenticate(sent)
     verified(sent, content)
     assert len(asked) > 2
-    assert set(asked) == {1 << 20}
+    assert all(size and size <= 1 << 20 for size in asked)
 
 
 class Pipe(io.BytesIO):

@@ -21,7 +21,7 @@ from urllib3.util import parse_url
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
-    from cruds_core import Content, Request, SecretSource
+    from cruds_core import Request, SecretSource
 
 # Signed with a path that is encoded once, and with the hash of the content in a header of its own.
 _S3 = ("s3", "s3-object-lambda", "s3-outposts")
@@ -31,7 +31,6 @@ _NAME = re.compile(r"[a-z0-9-]+")
 _ACCESS_KEY_ID = re.compile(r"[!-+\-.0-~]+")
 
 _HASH = "X-Amz-Content-SHA256"
-_CHUNK = 1 << 20  # bytes of content that are hashed at a time
 
 
 class SigV4(AuthABC):
@@ -103,7 +102,9 @@ class SigV4(AuthABC):
         if self.service in _S3 or _HASH in request.headers:  # some other services want it, too
             request.headers[_HASH] = content_hash
 
-        to_sign = AWSRequest(request.method, request.url, request.headers)
+        headers = request.headers.copy()
+        headers["Host"] = request.host
+        to_sign = AWSRequest(request.method, request.url, headers)
         to_sign.context.update(timestamp=request.headers["X-Amz-Date"], content_hash=content_hash)
         signer = (_S3Signer if self.service in _S3 else _Signer)(credentials, self.service, self.region)
         # The steps of botocore's add_auth(), which writes the session token into the log.
@@ -124,7 +125,10 @@ class SigV4(AuthABC):
     def _hash(self, request: Request) -> str:
         if not self._sign_content and request.url.startswith("https:"):
             return "UNSIGNED-PAYLOAD"
-        return _sha256(request.content)
+        digest = hashlib.sha256()
+        for chunk in request.chunks():
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def __repr__(self) -> str:
         names = ("region", "service", "access_key_id")
@@ -177,18 +181,6 @@ def credentials_of(profile: str | None, process: int) -> Credentials:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _sha256(content: Content) -> str:
-    if content is None or isinstance(content, bytes):
-        return hashlib.sha256(content or b"").hexdigest()
-    if not content.seekable():
-        msg = "content that is a stream cannot be signed, as it can be read once only; give bytes or a file"
-        raise AuthError(msg)
-    digest = hashlib.sha256()
-    while chunk := content.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _strict(url: str, *, path: bool) -> str:
