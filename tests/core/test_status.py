@@ -11,7 +11,7 @@ from servers.fault import Fault, reply
 
 from cruds.demo.api import DemoAPI
 from cruds_auth_basic import ApiKey, Basic
-from cruds_core import AuthABC, BearerToken, Client, ClientError, ServerError, StatusError
+from cruds_core import AuthABC, BearerToken, Client, ClientError, Request, ServerError, StatusError
 
 # A password with what JSON, URLs and HTML write in another way.
 SECRET = 's3cr"et &ü/\\<x'
@@ -19,14 +19,14 @@ SECRET = 's3cr"et &ü/\\<x'
 
 def refused(answer: bytes, auth: Any = None, **options: Any) -> StatusError:
     """Returns the error that a read raises when the server gives this answer."""
-    headers = options.pop("headers", None)
+    headers, params = options.pop("headers", None), options.pop("params", None)
     options.setdefault("retries", 0)
     with (
         Fault(answer) as server,
         Client(server.url, auth, **options) as client,
         pytest.raises(StatusError) as caught,
     ):
-        client.read("things/7?page=2", headers=headers)
+        client.read("things/7?page=2", params, headers=headers)
     return caught.value
 
 
@@ -243,6 +243,24 @@ def test_other_headers_are_not_masked() -> None:
     answer = reply(400, b"nothing in de-CH-1996", Content_Type="text/plain")
     error = refused(answer, "s3cret", headers={"Accept-Language": "de-CH-1996"})
     assert detail(error) == "nothing in de-CH-1996"
+
+
+class Rewriter(AuthABC):
+    """Writes the query in its own way, as some signatures want it, and sets a header that is no secret."""
+
+    def authenticate(self, request: Request) -> None:
+        """Do both."""
+        request.url = request.url.replace("+", "%20") + "&nonce=n0nce-of-ours"
+        request.headers["Date"] = "Tuesday-of-1996"
+
+
+def test_what_a_scheme_only_writes_anew_is_not_masked() -> None:
+    """The caller's parameters in another encoding are no credentials, nor is a Date; what was added is one."""
+    answer = reply(
+        400, b"nothing in de-CH 1996 for Tuesday-of-1996, n0nce-of-ours", Content_Type="text/plain"
+    )
+    error = refused(answer, Rewriter(), params={"place": "de-CH 1996"})
+    assert detail(error) == "nothing in de-CH 1996 for Tuesday-of-1996, ***"
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), ("100000", 100_000.0), ("soon", None)])

@@ -37,7 +37,7 @@ from .multipart import Fields
 from .request import Content, Headers, Reader, Request
 from .response import Response
 from .scheme import Auth
-from .secret import Secret, SecretSource
+from .secret import Secret, SecretSource, SecretText
 from .url import Params
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ __all__ = [
     "ResponseTooLargeError",
     "Secret",
     "SecretSource",
+    "SecretText",
     "ServerError",
     "StatusError",
     "TLSError",

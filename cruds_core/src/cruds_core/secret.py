@@ -219,10 +219,10 @@ def credentials_in(name: str, value: str) -> Iterator[str]:
 
 def credentials_added(before: str, after: str) -> Iterator[str]:
     """The texts in the query of a URL that another URL does not have, or whose names say credentials."""
-    known = before.partition("?")[2].split("&")
+    known = [unquote_plus(pair) for pair in before.partition("?")[2].split("&")]
     for pair in after.partition("?")[2].split("&"):
         name, _, value = pair.partition("=")
-        if value and (pair not in known or is_credential(name)):
+        if value and (unquote_plus(pair) not in known or is_credential(name)):
             yield from (value, unquote_plus(value))
 
 

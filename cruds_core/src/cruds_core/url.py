@@ -54,8 +54,10 @@ class BaseURL:
     def __init__(self, host: str) -> None:
         parts = _parse_host(host)
         path = (parts.path or "/").rstrip("/") + "/"
+        # A proxy is sent the URL itself, and a server a Host without the default port: let both agree.
+        port = None if parts.port == _DEFAULT_PORT.get(parts.scheme or "") else parts.port
         #: The normalised URL, which ends with a slash.
-        self.url: str = parts._replace(path=path).url
+        self.url: str = parts._replace(path=path, port=port).url
         #: Its scheme, host and port.
         self.origin = Origin.of(self.url)
         self._path = path
