@@ -255,7 +255,7 @@ class Rewriter(AuthABC):
 
 
 def test_what_a_scheme_only_writes_anew_is_not_masked() -> None:
-    """The caller's parameters in another encoding are no credentials, nor is a Date; what was added is one."""
+    """The caller's parameters in another encoding are no credentials, nor is a Date; what is added is."""
     answer = reply(
         400, b"nothing in de-CH 1996 for Tuesday-of-1996, n0nce-of-ours", Content_Type="text/plain"
     )
