@@ -379,20 +379,20 @@ with cruds_core.Client(sys.argv[1], {"scheme": "tenant", "key": "the key of the 
 
 
 def test_a_scheme_of_ones_own(built: Path, tmp_path: Path) -> None:
-    """What the command writes is installed by pip, keeps its tests and types, and authenticates."""
+    """What is written by the commands of docs/authors.md keeps its tests and types, and authenticates."""
     python = environment(tmp_path / "venv", pip=True)
-    cruds = python.with_name("cruds")
     run([python, "-m", "pip", "install", *(wheel(built, one) for one in OURS)], tmp_path)
-    run([cruds, "plugins", "new", "tenant"], tmp_path)
-    folder = tmp_path / "cruds-auth-tenant"
-    run([python, "-m", "pip", "install", "-e", ".", "pytest", "mypy", "ruff"], folder)
-    told = run([python, "-m", "pytest", "-ra"], folder)
+    page = (ROOT / "docs" / "authors.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ (.*)", page.partition("```console\n")[2].partition("```")[0], re.MULTILINE)
+    path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
+    told = run(["bash", "-ec", "\n".join(commands)], tmp_path, PATH=path)
     assert " passed in " in told
-    assert not re.search("skipped|xfailed|warning", told)
+    assert not re.search("skipped|xfailed|warnings", told)
+    assert re.search(r"tenant +cruds-auth-tenant +0\.1\.0 +ok", told)
+    folder = tmp_path / "cruds-auth-tenant"
     run([python, "-m", "mypy"], folder)
     run([python, "-m", "ruff", "check"], folder)
     run([python, "-m", "ruff", "format", "--check"], folder)
-    assert re.search(r"tenant +cruds-auth-tenant +0\.1\.0 +ok", run([cruds, "plugins", "--check"], folder))
     keys: list[str | None] = []
 
     def api(request: Received) -> Reply:

@@ -303,9 +303,11 @@ class Client:
         merged = Headers.default(json=self.serialize and sink is None)
         merged.override(self.request_headers)
         merged.override({} if headers is None else headers)
-        content = encode(data, files, merged, serialize=self.serialize)
+        request = Request(method, self._base.join(uri, params), merged)
+        # No local variable: a traceback would show it.
+        request.content = encode(data, files, request.headers, serialize=self.serialize)
         return self._transport.send(
-            Request(method, self._base.join(uri, params), merged, content),
+            request,
             deserialize=self.serialize,
             tolerates=self._tolerates if sink is None else lambda _: False,
             sink=sink,
