@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 import sys
@@ -20,7 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _LONGEST = 30  # characters: lines of what is written stay within its own limit
 
 # Names that what is written uses for something else.
-_USED = {*cruds_core.__all__, "Any", "AuthContract", "Received"}
+_USED = {*dir(builtins), *cruds_core.__all__, "Any", "AuthContract", "Callable", "Received"}
 
 
 @click.command()
@@ -33,10 +34,14 @@ def new(name: str) -> None:
     folder = Path(f"cruds-auth-{name}")
     if fault := _fault(name) or _taken(name):
         raise click.BadParameter(fault, param_hint="NAME")
-    if folder.exists():
+    try:
+        write(name, folder)
+    except FileExistsError:
         msg = f"{folder} exists already; remove it, or go to another folder"
-        raise click.ClickException(msg)
-    write(name, folder)
+        raise click.ClickException(msg) from None
+    except OSError as error:
+        msg = f"{folder} cannot be written here: {error.strerror}"
+        raise click.ClickException(msg) from None
     click.echo(f"{folder}/ offers the scheme {name!r}. To install it for work, and test it:\n")
     click.echo(f"    cd {folder}\n    python -m pip install -e . pytest mypy ruff\n    python -m pytest\n")
 
@@ -74,7 +79,8 @@ def write(name: str, folder: Path) -> None:
         folder: Where to; it is made.
 
     Raises:
-        FileExistsError: ``folder`` exists.
+        FileExistsError: ``folder`` exists; it stays as it is.
+        OSError: It cannot be written.
     """
     words = {
         "scheme": name,

@@ -1,5 +1,6 @@
 """What ``cruds plugins new`` writes, and the names that it takes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,8 @@ def test_its_style_is_clean(here: Path, name: str) -> None:
         ("tenant\n", "must begin with a letter"),
         ("abcdefghij-klmnopqrs-uvwxyz-123", "has 31 characters; 30 are the most"),
         ("none", "'none' would make a class None, which is something else already"),
+        ("callable", "'callable' would make a class Callable, which is something else already"),
+        ("value-error", "'value-error' would make a class ValueError, which is something else already"),
         ("secret", "'secret' would make a class Secret, which is something else already"),
         ("basic", "'basic' is taken: cruds-auth-basic offers the scheme 'basic' here"),
         ("o-auth2", "'o-auth2' is taken: cruds-auth-oauth2 offers the scheme 'oauth2' here"),
@@ -104,6 +107,16 @@ def test_a_name_that_a_distribution_has_is_refused(
         result.output.split()
     )
     assert list(here.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written(here: Path) -> None:
+    """Where nothing can be written the command says so, without a traceback."""
+    here.joinpath("gone").mkdir()
+    os.chdir(here / "gone")
+    here.joinpath("gone").rmdir()
+    result = CliRunner().invoke(main, ["plugins", "new", "tenant"])
+    assert result.exit_code == 1
+    assert result.output == "Error: cruds-auth-tenant cannot be written here: No such file or directory\n"
 
 
 def test_nothing_is_overwritten(here: Path) -> None:
