@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +17,31 @@ from .subject import Subject, client_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Imports a module after the core, and prints what that did besides.
+#: Imports a module after the core, and prints what that did besides, and what the module itself imported.
 _IMPORT = """
 import json, sys, threading
+sys.path[:] = json.loads(sys.argv[2])
 import cruds_core.plugins, cruds_core.testing
-done, before = [], set(sys.modules)
+done, roots, own = [], set(), sys.argv[1].partition(".")[0]
+def root_of(name):
+    return name.partition(".")[0]
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        frame = sys._getframe(1)
+        while root_of(frame.f_globals.get("__name__", "")) in ("importlib", "_frozen_importlib"):
+            frame = frame.f_back
+        if root_of(frame.f_globals.get("__name__", "")) == own:
+            roots.add(root_of(name))
 def watch(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.fork"):
         done.append(f"raises the audit event {event}")
+sys.meta_path.insert(0, Finder)
 sys.addaudithook(watch)
 __import__(sys.argv[1])
 if threading.active_count() > 1:
     done.append("starts a thread")
-roots = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
-print("\\n" + json.dumps([roots, done]))
+print("\\n" + json.dumps([sorted(roots - {own}), done]))
 """
 
 
@@ -84,12 +96,8 @@ class Installing(Subject):
     def test_importing_it_does_nothing_else(self) -> None:
         """Importing the plugin starts nothing, and imports nothing that its distribution does not require."""
         entry_point = self._offer()
-        path = json.dumps(sys.path)
-        script = f"import json, sys; sys.path[:] = json.loads({path!r})\n{_IMPORT}"
         module = entry_point.module
-        result = subprocess.run(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", script, module], capture_output=True, text=True, timeout=60, check=False
-        )
+        result = _import(module, tuple(sys.path))
         if result.returncode:
             self._fail(f"importing {module} fails: {result.stderr[-2000:]}")
         roots, done = json.loads(result.stdout.splitlines()[-1])
@@ -102,8 +110,9 @@ class Installing(Subject):
         if entry_point.dist is not None:
             name = _normal(entry_point.dist.name)
             declared |= {name, *_required(name)}
-        owners = packages_distributions()
-        for root in set(roots) - {module.partition(".")[0], *sys.stdlib_module_names}:
+        foreign = set(roots) - sys.stdlib_module_names
+        owners = packages_distributions() if foreign else {}  # which reads all that is installed
+        for root in sorted(foreign):
             found = {_normal(owner) for owner in owners.get(root, [])}
             if found and not found & declared:
                 self._fail(
@@ -116,6 +125,18 @@ class Installing(Subject):
         with self._serve() as server:
             self._build(server)
         return next(offer.entry_point for offer in self._registry.offers() if offer.scheme == self.scheme)
+
+
+@cache
+def _import(module: str, path: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Import a module in an interpreter of its own, once for all the schemes that it offers."""
+    return subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", _IMPORT, module, json.dumps(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def _required(name: str) -> set[str]:

@@ -115,17 +115,21 @@ class Secrecy(Subject):
             for status in (401, 403, 500)
         }
         refusals |= {f'the challenge "{text}"': partial(_ask, challenge=text) for text in _garbled(challenge)}
-        for what, api in refusals.items():
-            with self._serve() as server, client_of(server, self._build(server)) as client:
-                ends(partial(client.read, "thing"))
+        with self._serve() as server:
+            api, service = server.api, server.service
+            for what, refusal in refusals.items():
+                with client_of(server, self._build(server)) as client:
+                    ends(partial(client.read, "thing"))
+                    server.api = refusal
+                    yield what, _attempt(client), server
                 server.api = api
-                yield what, _attempt(client), server
+            for what, answer in _BROKEN.items() if self.needs_server else ():
+                with client_of(server, self._build(server)) as client:
+                    server.service = answer
+                    yield f"its server answering with {what}", _attempt(client), server
+                server.service = service
         if not self.needs_server:
             return
-        for what, service in _BROKEN.items():
-            with self._serve() as server, client_of(server, self._build(server)) as client:
-                server.service = service
-                yield f"its server answering with {what}", _attempt(client), server
         with self._serve() as server:
             auth = self._build(server)
         with self._serve() as other, client_of(other, auth) as client:
