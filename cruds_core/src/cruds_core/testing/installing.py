@@ -15,7 +15,7 @@ from ..loading import GROUP
 from .subject import Subject, client_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 #: Imports a module after the core, and prints what that did besides, and what the module itself imported.
 _IMPORT = """
@@ -55,12 +55,17 @@ class Installing(Subject):
                 auth: Any = {"scheme": self.scheme, **self.options(server.url)}
                 with client_of(server, auth, plugins=self._registry):
                     return
-            except (PluginError, TypeError, ValueError) as error:
+            except PluginError as error:
                 self._fail(
-                    f"it cannot be built by its name from options(): {error}\n"
+                    f"it cannot be built by its name: {error}\n"
                     f'Declare {self.scheme or "NAME"} = "package.plugin" in pyproject.toml, under '
                     f'[project.entry-points."{GROUP}"]; register it there, in cruds_register_auth(register); '
                     "and install the distribution, also while you work on it: pip install -e ."
+                )
+            except Exception as error:
+                self._fail(
+                    f"it cannot be built from options(): {type(error).__name__}: {error}\n"
+                    "Return from options() what it takes, so that the other checks have something to check."
                 )
 
     def test_options_are_checked_when_it_is_made(self) -> None:
@@ -75,7 +80,7 @@ class Installing(Subject):
                 for name in self.secrets:
                     leaks.know(changed.get(name))
                 try:
-                    self._build(server, **changed)
+                    self._registry.create(self.scheme, **{**options, **changed})
                 except (TypeError, ValueError) as error:
                     said = str(error)
                 except Exception as error:
@@ -88,10 +93,16 @@ class Installing(Subject):
                         "Check every option in __init__, so that a mistake is told when the object is made, "
                         "and not by a server; **kwargs that take any name hide those that are misspelt."
                     )
-                if not any(name in said for name in changed):
-                    self._fail(f"the error of a wrong {given} does not name it: {said}")
                 if leaks.are_in(said):
-                    self._fail(f"the error of a wrong {given} shows a secret.")
+                    self._fail(
+                        f"the error of a wrong {given} shows a secret.\n"
+                        "Say what is wrong with it, and not what it is: errors are logged."
+                    )
+                if not any(re.search(rf"\b{re.escape(name)}\b", said) for name in changed):
+                    self._fail(
+                        f"the error of a wrong {given} does not name it: {said}\n"
+                        "Begin with the name of the option: it may be one of many in a file."
+                    )
 
     def test_importing_it_does_nothing_else(self) -> None:
         """Importing the plugin starts nothing, and imports nothing that its distribution does not require."""
@@ -111,7 +122,8 @@ class Installing(Subject):
             name = _normal(entry_point.dist.name)
             declared |= {name, *_required(name)}
         foreign = set(roots) - sys.stdlib_module_names
-        owners = packages_distributions() if foreign else {}  # which reads all that is installed
+        # Which reads all that is installed.
+        owners: Mapping[str, list[str]] = packages_distributions() if foreign else {}
         for root in sorted(foreign):
             found = {_normal(owner) for owner in owners.get(root, [])}
             if found and not found & declared:
