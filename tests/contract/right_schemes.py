@@ -201,12 +201,17 @@ class AnswererContract(AuthContract):
     secrets = ("key",)
     answers_challenge = 'Proof realm="contract", nonce="abc"'
 
+    def __init__(self) -> None:
+        self.seen: list[Received] = []
+
     def options(self, url: str) -> dict[str, Any]:
         """The key."""
         return {"key": SECRET}
 
     def verify(self, request: Received) -> None:
-        """It is that of this request."""
+        """It is that of this request, which a server sees once."""
+        assert not any(request is one for one in self.seen), "the request was seen before"
+        self.seen.append(request)
         proof = sign(SECRET, "abc", request.method, request.url, b"")
         assert request.headers["Authorization"] == f"Proof {proof}"
 
