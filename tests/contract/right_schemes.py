@@ -17,7 +17,7 @@ SECRET = "a key of 21 characters"
 PLUGINS = Plugins(
     [
         EntryPoint(name, "contract.right_schemes", "cruds.auth")
-        for name in ("key", "token", "signer", "answerer")
+        for name in ("key", "named", "token", "signer", "answerer")
     ]
 )
 LIFETIME = 3600.0  # seconds
@@ -34,6 +34,24 @@ class Key(AuthABC):
     def authenticate(self, request: Request) -> None:
         """Send it."""
         request.headers["X-Key"] = self._key.reveal()
+
+
+class Named(Key):
+    """A key with a name that is none of the secrets."""
+
+    def __init__(self, user: str, key: SecretSource) -> None:
+        super().__init__(key)
+        if not isinstance(user, str):
+            raise TypeError("user must be a str")
+        self._user = user
+
+    def authenticate(self, request: Request) -> None:
+        """Send both."""
+        super().authenticate(request)
+        request.headers["X-Auth-User"] = self._user
+
+    def __repr__(self) -> str:
+        return f"Named(user={self._user!r})"
 
 
 class Token(AuthABC):
@@ -141,6 +159,16 @@ class KeyFunctionContract(KeyContract):
         return {"key": lambda: SECRET}
 
 
+class NamedContract(KeyContract):
+    """A key with a name."""
+
+    scheme = "named"
+
+    def options(self, url: str) -> dict[str, Any]:
+        """Both."""
+        return {"user": "ada lovelace", "key": SECRET}
+
+
 class TokenContract(AuthContract):
     """A token of a server of its own."""
 
@@ -219,5 +247,5 @@ class AnswererContract(AuthContract):
 @hookimpl
 def cruds_register_auth(register: Any) -> None:
     """Register all."""
-    for scheme in (Key, Token, Signer, Answerer):
+    for scheme in (Key, Named, Token, Signer, Answerer):
         register(scheme.__name__.lower(), scheme)

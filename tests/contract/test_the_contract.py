@@ -66,6 +66,7 @@ def test_what_is_wrong_fails_its_check_and_no_other(wrong: Wrong) -> None:
     [
         right_schemes.KeyContract,
         right_schemes.KeyFunctionContract,
+        right_schemes.NamedContract,
         right_schemes.TokenContract,
         right_schemes.SignerContract,
         right_schemes.AnswererContract,
@@ -145,9 +146,7 @@ def test_a_declaration_that_means_nothing_is_refused(declared: dict[str, Any], s
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name", ["test_secrets", "_secret", "response", "verified"]
-)
+@pytest.mark.parametrize("name", ["test_secrets", "_secret", "response", "verified"])
 def test_an_author_has_names_of_his_own(name: str) -> None:
     """What an author adds for himself is not taken for a mistake."""
     assert getattr(type("Own", (right_schemes.KeyContract,), {name: "own"}), name) == "own"

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 from ..secret import credentials_in, is_credential
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from urllib3 import HTTPHeaderDict
 
@@ -37,10 +37,10 @@ class Leaks:
             self._forms.update(_forms(line))
         return True
 
-    def know_credentials(self, headers: HTTPHeaderDict) -> None:
-        """Look for what a request carried in headers whose names say credentials."""
+    def know_credentials(self, headers: HTTPHeaderDict, public: Sequence[object]) -> None:
+        """Look for what a request carried in headers whose names say credentials, but for what is public."""
         for name, value in headers.items():
-            if is_credential(name):
+            if is_credential(name) and value not in public:
                 for text in credentials_in(name, value):
                     self.know(text)
 

@@ -188,8 +188,10 @@ class Subject:
         leaks = Leaks()
         for name in self.secrets:
             leaks.know(options.get(name))
+        # Where secrets are declared, the other options are none, such as a user's name in a header.
+        public = [value for name, value in options.items() if self.secrets and name not in self.secrets]
         for request in server.calls:
-            leaks.know_credentials(request.headers)
+            leaks.know_credentials(request.headers, public)
         return leaks
 
     def _within(self, what: str, act: Callable[[], Returned]) -> Returned:
