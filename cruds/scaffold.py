@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -43,7 +42,8 @@ def new(name: str) -> None:
         msg = f"{folder} cannot be written here: {error.strerror}"
         raise click.ClickException(msg) from None
     click.echo(f"{folder}/ offers the scheme {name!r}. To install it for work, and test it:\n")
-    click.echo(f"    cd {folder}\n    python -m pip install -e . pytest mypy ruff\n    python -m pytest\n")
+    click.echo(f"    cd {folder}\n    python -m pip install -e . pytest mypy ruff\n    python -m pytest")
+    click.echo("    cruds plugins --check\n")
 
 
 def _fault(name: str) -> str | None:
@@ -88,9 +88,8 @@ def write(name: str, folder: Path) -> None:
         "package": f"cruds_auth_{name.replace('-', '_')}",
         "class_name": _class_name(name),
         "year": str(datetime.now(UTC).year),
-        "core": cruds_core.__version__.rpartition(".")[0],
+        "core": ".".join(cruds_core.__version__.split(".")[:2]),
         "next": str(int(cruds_core.__version__.partition(".")[0]) + 1),
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
     }
     folder.mkdir()
     for path, text in _FILES.items():

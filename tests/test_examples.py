@@ -1,6 +1,7 @@
 """What stands in docs/examples is tested as its author would."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,16 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted(Path(__file__).parents[1].glob("docs/examples/*/README.md"))
+
+
+def test_an_example_needs_nothing_private() -> None:
+    """What the examples import from the core is what it lists, and may be relied on."""
+    root = Path(__file__).parents[1]
+    for file in root.glob("docs/examples/*/src/**/*.py"):
+        private = re.findall(
+            r"^\s*(?:from|import) cruds_core\.(?!testing)\S+", file.read_text(), re.MULTILINE
+        )
+        assert not private, file
 
 
 @pytest.mark.parametrize("example", [pytest.param(file.parent, id=file.parent.name) for file in EXAMPLES])

@@ -27,7 +27,8 @@ HOOK = "@hookimpl\ndef cruds_register_auth(register):\n    "
 MODULES = {
     "it raised ModuleNotFoundError": "import hvac",
     "it raised RuntimeError": "raise RuntimeError('hunter2')",
-    "it does not register it": "",
+    "it does not register it: its module": "",
+    "it does not register it: its entry point": plugin("vault"),
     'it registers "safe"': f"{HOOK}register('safe', AuthABC)",
     'it registers "vault" twice': f"{plugin('vault')}    register('vault', Vault)",
     "what it registers": f"{HOOK}register('vault', 'Vault')",
@@ -121,7 +122,8 @@ def test_a_message_is_what_the_page_shows(vault: Site, line: str) -> None:
 def test_a_reason_is_what_the_page_shows(site: Site, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
     """Each reason why a plugin is broken is the one in its error, word for word."""
     (source,) = (source for part, source in MODULES.items() if reason.startswith(part))
-    site.install("acme-vault", ["vault"], source)
+    value = "acme_vault:Vault" if "its entry point" in reason else "acme_vault"
+    site.install("acme-vault", {"vault": value}, source)
     registry = site.plugins()
     monkeypatch.setattr(sys.modules["__main__"], "registry", registry, raising=False)
     found = error(registry)

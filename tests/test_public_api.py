@@ -33,6 +33,44 @@ MODULES = [
 ]
 
 
+# What our own distributions import from the core beside what it lists in __all__. They require any core of
+# this major version, so these stay as long as it does.
+KEPT = {
+    "arguments": {"flag", "manager", "seconds", "timeout", "verification", "whole"},
+    "decoding": {"load_json"},
+    "event": {"default_observers"},
+    "failure": {"is_final"},
+    "lock": {"ForkSafeLock", "RenewalLock"},
+    "plugins": {"default"},
+    "pool": {"Pool"},
+    "retry": {"NOT_PROCESSED"},
+    "secret": {"MASK", "SecretBytes", "SecretDict", "SecretText", "credentials_in", "fault_of", "hidden"}
+    | {"is_credential", "mask"},
+    "status": {"phrase", "showable", "text_of"},
+    "survey": {"SchemeReport", "State"},
+    "testing.server": {"Connection", "Reply", "Seen", "Server", "encode"},
+    "transport": {"Transport"},
+    "url": {"BaseURL", "is_loopback", "without_query"},
+}
+
+
+def test_what_our_own_distributions_import_is_kept() -> None:
+    """Each name that they import from a module of the core is one that is kept, and is there."""
+    root = Path(__file__).parents[1]
+    found: dict[str, set[str]] = {}
+    for file in [*root.glob("cruds_auth_*/src/**/*.py"), *root.glob("cruds/**/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cruds_core."):
+                module = str(node.module).removeprefix("cruds_core.")
+                found.setdefault(module, set()).update(alias.name for alias in node.names)
+            elif isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "arguments":
+                found.setdefault("arguments", set()).add(node.attr)
+    del found["exceptions"]  # all of it, as cruds.exception
+    assert found == KEPT
+    for module, names in KEPT.items():
+        assert all(hasattr(importlib.import_module(f"cruds_core.{module}"), name) for name in names)
+
+
 def test_documented_names() -> None:
     """The names that are documented since 1.x are the core's own classes."""
     assert cruds.Client is cruds_core.Client

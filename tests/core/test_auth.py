@@ -66,6 +66,34 @@ def test_a_token_is_sent() -> None:
     assert sent(server) == ["Bearer s3cret"]
 
 
+@pytest.mark.parametrize(("kind", "prefix"), [("", ""), ("Key", "Key ")])
+def test_token_header(kind: str, prefix: str) -> None:
+    """A token goes into the header that the class names, and is renewed by what stood there."""
+
+    class Elsewhere(AuthABC):
+        """Sends its token in a header of its own."""
+
+        token_header = "X-Auth-Token"
+        token_type = kind
+        tokens = 0
+
+        def access_token(self) -> str:
+            self.tokens += 1
+            return f"token {self.tokens}"
+
+        def is_valid(self) -> bool:
+            return True
+
+    with Fault(reply(401), reply(200), reply(401), reply(401)) as server:
+        with Client(server.url, Elsewhere(), retries=0) as client:
+            client.read("thing")
+            with pytest.raises(ClientError):
+                client.read("thing")
+        tokens = [request.headers["X-Auth-Token"] for request in server.received]
+        assert tokens == [f"{prefix}token {number}" for number in (1, 2, 2, 3)]
+        assert not any(request.headers["Authorization"] for request in server.received)
+
+
 def test_token_type() -> None:
     """The token is sent under the token_type of the class."""
 

@@ -22,8 +22,9 @@ class AuthABC(ABC):
 
     * `authenticate`, and where it needs them `handle_response` and `handle_challenge`; or
     * `access_token` and `is_valid`, for anything that is a token. Then each request carries
-      ``Authorization: {token_type} {token}`` (RFC 6750, section 2.1). The token is asked for when none is
-      held or `is_valid` is false, by one thread at a time, and once more after a 401.
+      ``Authorization: {token_type} {token}`` (RFC 6750, section 2.1), or what `token_header` and `token_type`
+      make of it. The token is asked for when none is held or `is_valid` is false, by one thread at a time,
+      and once more after a 401.
 
     An instance may be shared by many Clients and threads. A subclass need not call ``super().__init__()``.
 
@@ -31,7 +32,10 @@ class AuthABC(ABC):
         TypeError: The class defines neither, when it is instantiated.
     """
 
-    #: The scheme written before a token (RFC 9110, section 11.1).
+    #: The header that a token goes in.
+    token_header: ClassVar[str] = "Authorization"  # noqa: S105 - the name of a header
+
+    #: The scheme written before a token (RFC 9110, section 11.1); empty for the token alone.
     token_type: ClassVar[str] = "Bearer"  # noqa: S105 - the name of a scheme
 
     _held: _Held
@@ -61,7 +65,7 @@ class AuthABC(ABC):
         Raises:
             AuthError: There are no credentials to add.
         """
-        request.headers["Authorization"] = f"{self.token_type} {self._current_token()}"
+        self._put_token(request, self._current_token())
 
     def handle_response(self, request: Request, response: BaseHTTPResponse) -> None:
         """Learn from an answer of any status, before its content is read.
@@ -83,7 +87,8 @@ class AuthABC(ABC):
         """
         if self._held.token is None:
             return False
-        failed = SecretText(request.headers.get("Authorization", "").removeprefix(f"{self.token_type} "))
+        sent = request.headers.get(self.token_header, "")
+        failed = SecretText(sent.removeprefix(f"{self.token_type} ") if self.token_type else sent)
         with self._held.renewal:
             if self._held.token == failed:  # else another thread has renewed it already
                 self._held.token = self._checked(as_secret(self.renew(failed)), "renew")
@@ -112,6 +117,9 @@ class AuthABC(ABC):
 
     def close(self) -> None:
         """Give up what the scheme holds, such as connections of its own."""
+
+    def _put_token(self, request: Request, token: str) -> None:
+        request.headers[self.token_header] = f"{self.token_type} {token}" if self.token_type else token
 
     def _current_token(self) -> str:
         held = self._held
@@ -177,7 +185,7 @@ class BearerToken(AuthABC):
 
     def authenticate(self, request: Request) -> None:
         """Send ``Authorization: Bearer`` with the token."""
-        request.headers["Authorization"] = f"{self.token_type} {self.access_token()}"
+        self._put_token(request, self.access_token())
 
     def handle_challenge(self, request: Request, response: BaseHTTPResponse) -> bool:
         """Whether the token has changed since the request was sent."""

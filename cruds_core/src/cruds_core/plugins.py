@@ -98,8 +98,12 @@ class Plugins:
         names = {other.scheme for other in self._scan() if other.distribution == offer.distribution}
         factories = module.load(offer, names)
         if scheme not in factories:
+            named = offer.entry_point
             raise offer.broken(
-                "it does not register it: its module needs a hookimpl of cruds_register_auth(register)"
+                f'it does not register it: its entry point is to name a module, "{named.module}" and not '
+                f'"{named.value}"'
+                if named.attr
+                else "it does not register it: its module needs a hookimpl of cruds_register_auth(register)"
                 f' that calls register("{scheme}", ...)'
             )
         factory = factories[scheme]

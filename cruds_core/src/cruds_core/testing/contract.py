@@ -35,6 +35,7 @@ class AuthContract(Installing, Delivery, Secrecy, Sharing):
         bad_options: Options that must be refused, each with an error that names it: ``({"name": ""},)``.
         sends_header: The header that credentials go in; None where they go elsewhere.
         signs_content: Whether the credentials hold for one content only. Then `verify` checks that, too.
+        single_use: Whether no two requests may carry the same credentials, as where each has a nonce.
         answers_challenge: The ``WWW-Authenticate`` that the scheme answers, where it waits to be asked.
         renews_tokens: Whether the scheme gets a new token after a 401. Each must be another one.
         needs_server: Whether the scheme talks to a server of its own, which is `respond`.

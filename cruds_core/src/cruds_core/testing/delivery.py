@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..exceptions import ClientError, CrudsError
 from .loopback import Received
@@ -54,6 +55,32 @@ class Delivery(Subject):
             for what, send in _calls(client):
                 self._answered(what, send)
                 self._check(server.calls[-1], what)
+            if self.sends_header:
+                ends(partial(client.read, PLACE, headers={self.sends_header: "of=the-caller"}))
+                if len(server.calls[-1].headers.getlist(self.sends_header)) > 1:
+                    self._fail(
+                        f'beside the "{self.sends_header}" of a caller, another one was sent.\n'
+                        "Set request.headers[...], which replaces it, rather than add to it."
+                    )
+
+    def test_what_the_caller_sends_arrives(self) -> None:
+        """A scheme adds to a request, and takes nothing of the caller's away."""
+        own = {"X-Of-The-Caller": "own"}
+        with (
+            self._serve() as server,
+            self._serve(lambda _: Reply.json({})) as plain,
+            client_of(server, self._build(server)) as client,
+            client_of(plain, None) as bare,
+        ):
+            client.request_headers = bare.request_headers = own
+            for (what, send), (_, send_bare) in zip(_calls(client), _calls(bare), strict=True):
+                ends(send)
+                send_bare()
+                if server.calls and (lost := _lost(plain.calls[-1], server.calls[-1])):
+                    self._fail(
+                        f"of {what}, the {lost} did not arrive as the caller sent it.\n"
+                        "authenticate() adds to a request: what is signed or read stays as it is."
+                    )
 
     def test_every_attempt_has_credentials_of_its_own(self) -> None:
         """A request that is sent again, for a 503 or a redirect within the origin, is authenticated anew."""
@@ -84,6 +111,12 @@ class Delivery(Subject):
                     if len(sent) != 3:
                         self._fail(
                             f"of a PUT with {content}, {len(sent)} of 3 attempts arrived with credentials."
+                        )
+                    proofs = {one.headers.get(self.sends_header or "Authorization") for one in sent}
+                    if self.single_use and len(proofs) < len(sent):
+                        self._fail(
+                            f'two attempts of a PUT with {content} had the same "{self.sends_header}".\n'
+                            "It is declared to be good for one: make it anew in each authenticate()."
                         )
 
     def test_a_refusal_ends(self) -> None:
@@ -116,7 +149,8 @@ class Delivery(Subject):
 
             server.api = api
             with client_of(server, self._build(server)) as client, client_of(server, None) as bare:
-                ends(lambda: client.read(PLACE))
+                if ends(lambda: client.read(PLACE)) is not None and not server.calls:
+                    return  # what it raises without a request is for another check
                 arrived = elsewhere.calls + elsewhere.others
                 leaks = self._know(server)
                 ends(lambda: bare.read(PLACE))
@@ -140,7 +174,8 @@ class Delivery(Subject):
             for name, send in CONTENTS.items():
                 self._answered(f"POST with {name}", partial(send, client, "POST", PLACE))
                 request = server.calls[-1]
-                if self._is_verified(replace(request, content=request.content + b" ")):
+                # As long as before, for a signature of the length; and no longer, for JSON with a space more.
+                if self._is_verified(replace(request, content=request.content[::-1] or b" ")):
                     self._fail(
                         f"POST with {name} passes verify() with another content, too.\n"
                         "Sign request.content: bytes, a reader that the transport rewinds, or None."
@@ -155,7 +190,17 @@ class Delivery(Subject):
                     _raw(client, "POST", PLACE, _Stream(b"\x00\xff" * 500))
                 except CrudsError:
                     return
-            self._check(server.calls[-1], "POST with a stream that cannot be read twice")
+                except Exception as error:
+                    fault = f"raises {type(error).__name__}: {error}"
+                else:
+                    fault = self._fault(server.calls[-1]) or ""
+                    fault = fault and f"arrived without the right credentials: {fault}"
+            if fault:
+                self._fail(
+                    f"POST with a stream that cannot be read twice {fault}\n"
+                    "Raise an AuthError where request.is_repeatable is False: what was read to be signed "
+                    "cannot be sent any more. Or declare in the signature that it does not cover the content."
+                )
 
     def _answered(self, what: str, send: Callable[[], object]) -> None:
         """Send a request which the API accepts."""
@@ -188,6 +233,24 @@ def _calls(client: Client) -> Iterator[tuple[str, Callable[[], object]]]:
     for method in ("GET", "HEAD", "OPTIONS", "DELETE"):
         yield method, partial(client.request, method, PLACE, params=QUERY)
     yield "a download", partial(_download, client)
+
+
+def _lost(sent: Received, arrived: Received) -> str | None:
+    """What of a request as it was sent has not arrived."""
+    before, after = urlsplit(sent.url), urlsplit(arrived.url)
+    pairs = parse_qsl(after.query, keep_blank_values=True)
+    is_form = sent.headers.get("Content-Type", "").startswith("multipart/")
+    if sent.method != arrived.method:
+        return "method"
+    if unquote(before.path) != unquote(after.path):
+        return "path"
+    if any(pair not in pairs for pair in parse_qsl(before.query, keep_blank_values=True)):
+        return "query"
+    if any(name not in arrived.headers for name in sent.headers):
+        return f'header "{next(name for name in sent.headers if name not in arrived.headers)}"'
+    # The boundary of a form is another one each time.
+    same = len(sent.content) == len(arrived.content) if is_form else sent.content == arrived.content
+    return None if same else "content"
 
 
 def _download(client: Client) -> None:

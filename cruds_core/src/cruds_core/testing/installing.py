@@ -6,30 +6,52 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import PluginError
+from ..exceptions import PluginError, UnknownSchemeError
 from ..loading import GROUP
 from .subject import Subject, client_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-#: Imports a module after the core, and prints what that did besides.
+#: Seconds of the processor that an import may take, beyond the core.
+LONGEST = 2.0
+
+#: Imports a module after the core, and prints what that did besides, and what the module itself imported.
 _IMPORT = """
-import json, sys, threading
+import json, logging, sys, threading, time
+sys.path[:] = json.loads(sys.argv[2])
 import cruds_core.plugins, cruds_core.testing
-done, before = [], set(sys.modules)
+done, roots, own = [], set(), sys.argv[1].partition(".")[0]
+handlers = list(logging.root.handlers)
+def root_of(name):
+    return name.partition(".")[0]
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        frame = sys._getframe(1)
+        while root_of(frame.f_globals.get("__name__", "")) in ("importlib", "_frozen_importlib"):
+            frame = frame.f_back
+        if root_of(frame.f_globals.get("__name__", "")) == own:
+            roots.add(root_of(name))
+watched = "socket.connect socket.getaddrinfo subprocess.Popen os.system os.fork os.putenv".split()
 def watch(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.fork"):
+    if event in watched:
         done.append(f"raises the audit event {event}")
+sys.meta_path.insert(0, Finder)
 sys.addaudithook(watch)
+start = time.process_time()
 __import__(sys.argv[1])
+if time.process_time() - start > float(sys.argv[3]):
+    done.append(f"takes more than {sys.argv[3]} s of the processor")
+if logging.root.handlers != handlers:
+    done.append("sets up logging, which is the program's own")
 if threading.active_count() > 1:
     done.append("starts a thread")
-roots = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
-print("\\n" + json.dumps([roots, done]))
+print("\\n" + json.dumps([sorted(roots - {own}), done]))
 """
 
 
@@ -43,12 +65,22 @@ class Installing(Subject):
                 auth: Any = {"scheme": self.scheme, **self.options(server.url)}
                 with client_of(server, auth, plugins=self._registry):
                     return
-            except (PluginError, TypeError, ValueError) as error:
+            except UnknownSchemeError as error:
                 self._fail(
-                    f"it cannot be built by its name from options(): {error}\n"
+                    f"it cannot be built by its name: {error}\n"
                     f'Declare {self.scheme or "NAME"} = "package.plugin" in pyproject.toml, under '
                     f'[project.entry-points."{GROUP}"]; register it there, in cruds_register_auth(register); '
-                    "and install the distribution, also while you work on it: pip install -e ."
+                    "and install the distribution, also while you work on it, and when pyproject.toml has "
+                    "changed: pip install -e ."
+                )
+            except PluginError as error:
+                cause = error.__cause__ if isinstance(error.__cause__, Exception) else None
+                self._fail(f"it cannot be built by its name: {error}", cause)
+            except Exception as error:
+                self._fail(
+                    f"it cannot be built from options(): {type(error).__name__}: {error}\n"
+                    "Return from options() what it takes, so that the other checks have something to check.",
+                    error,
                 )
 
     def test_options_are_checked_when_it_is_made(self) -> None:
@@ -63,7 +95,7 @@ class Installing(Subject):
                 for name in self.secrets:
                     leaks.know(changed.get(name))
                 try:
-                    self._build(server, **changed)
+                    self._registry.create(self.scheme, **{**options, **changed})
                 except (TypeError, ValueError) as error:
                     said = str(error)
                 except Exception as error:
@@ -76,20 +108,22 @@ class Installing(Subject):
                         "Check every option in __init__, so that a mistake is told when the object is made, "
                         "and not by a server; **kwargs that take any name hide those that are misspelt."
                     )
-                if not any(name in said for name in changed):
-                    self._fail(f"the error of a wrong {given} does not name it: {said}")
                 if leaks.are_in(said):
-                    self._fail(f"the error of a wrong {given} shows a secret.")
+                    self._fail(
+                        f"the error of a wrong {given} shows a secret.\n"
+                        "Say what is wrong with it, and not what it is: errors are logged."
+                    )
+                if not any(re.search(rf"\b{re.escape(name)}\b", said) for name in changed):
+                    self._fail(
+                        f"the error of a wrong {given} does not name it: {said}\n"
+                        "Begin with the name of the option: it may be one of many in a file."
+                    )
 
     def test_importing_it_does_nothing_else(self) -> None:
         """Importing the plugin starts nothing, and imports nothing that its distribution does not require."""
         entry_point = self._offer()
-        path = json.dumps(sys.path)
-        script = f"import json, sys; sys.path[:] = json.loads({path!r})\n{_IMPORT}"
         module = entry_point.module
-        result = subprocess.run(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", script, module], capture_output=True, text=True, timeout=60, check=False
-        )
+        result = _import(module, tuple(sys.path))
         if result.returncode:
             self._fail(f"importing {module} fails: {result.stderr[-2000:]}")
         roots, done = json.loads(result.stdout.splitlines()[-1])
@@ -102,8 +136,10 @@ class Installing(Subject):
         if entry_point.dist is not None:
             name = _normal(entry_point.dist.name)
             declared |= {name, *_required(name)}
-        owners = packages_distributions()
-        for root in set(roots) - {module.partition(".")[0], *sys.stdlib_module_names}:
+        foreign = set(roots) - sys.stdlib_module_names
+        # Which reads all that is installed.
+        owners: Mapping[str, list[str]] = packages_distributions() if foreign else {}
+        for root in sorted(foreign):
             found = {_normal(owner) for owner in owners.get(root, [])}
             if found and not found & declared:
                 self._fail(
@@ -116,6 +152,18 @@ class Installing(Subject):
         with self._serve() as server:
             self._build(server)
         return next(offer.entry_point for offer in self._registry.offers() if offer.scheme == self.scheme)
+
+
+@cache
+def _import(module: str, path: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Import a module in an interpreter of its own, once for all the schemes that it offers."""
+    return subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", _IMPORT, module, json.dumps(path), str(LONGEST)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def _required(name: str) -> set[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, quote_plus
 
 from ..secret import credentials_in, is_credential
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from urllib3 import HTTPHeaderDict
 
@@ -37,10 +37,10 @@ class Leaks:
             self._forms.update(_forms(line))
         return True
 
-    def know_credentials(self, headers: HTTPHeaderDict) -> None:
-        """Look for what a request carried in headers whose names say credentials."""
+    def know_credentials(self, headers: HTTPHeaderDict, public: Sequence[object]) -> None:
+        """Look for what a request carried in headers whose names say credentials, but for what is public."""
         for name, value in headers.items():
-            if is_credential(name):
+            if is_credential(name) and value not in public:
                 for text in credentials_in(name, value):
                     self.know(text)
 
@@ -51,18 +51,25 @@ class Leaks:
     def in_error(self, error: BaseException) -> Iterator[str]:
         """Where they are in an exception, its causes and its traceback with local variables."""
         seen: list[BaseException] = []
-        each: BaseException | None = error
-        while each is not None and each not in seen:
+        waiting: list[BaseException | None] = [error]
+        while waiting:
+            each = waiting.pop()
+            if each is None or any(each is one for one in seen):
+                continue
+            seen.append(each)
             trace = traceback.TracebackException.from_exception(each, capture_locals=True)
             if self.are_in("".join(trace.format_exception_only())):
                 yield f"the message of {type(each).__name__}"
+            if not isinstance(each, BaseExceptionGroup) and self.are_in(repr(each)):
+                yield f"the repr of {type(each).__name__}, which shows its args"
             for frame in trace.stack:
                 file = Path(frame.filename)
                 names = [name for name, shown in (frame.locals or {}).items() if self.are_in(shown)]
                 if names and file.parent != Path(__file__).parent:
                     yield f'the local variable "{names[0]}" of {frame.name}() in {file.name}'
-            seen.append(each)
-            each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+            waiting.append(each.__cause__ or (None if each.__suppress_context__ else each.__context__))
+            if isinstance(each, BaseExceptionGroup):
+                waiting += cast("BaseExceptionGroup[BaseException]", each).exceptions
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -29,6 +29,10 @@ class Received:
     url: str
     headers: HTTPHeaderDict = field(repr=False)
     content: bytes = field(repr=False)
+    #: What `verify` said of it, once it was asked: a server that remembers nonces takes each request once.
+    verdict: list[str | None] = field(
+        default_factory=list["str | None"], init=False, repr=False, compare=False
+    )
 
     @property
     def target(self) -> str:

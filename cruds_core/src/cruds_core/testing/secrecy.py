@@ -8,9 +8,10 @@ import logging
 import pickle
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CrudsError
+from .leaks import SHORTEST, Leaks
 from .loopback import Received
 from .server import Reply
 from .subject import CHALLENGE, Subject, client_of, ends
@@ -24,6 +25,23 @@ if TYPE_CHECKING:
 
 class Secrecy(Subject):
     """The checks."""
+
+    def test_its_secrets_can_be_told_from_words(self) -> None:
+        """The options that are declared to be secrets are there, and too long to stand anywhere by chance."""
+        with self._serve() as server:
+            self._build(server)
+            options = self.options(server.url)
+        for name in self.secrets:
+            if name not in options:
+                self._fail(
+                    f'secrets names "{name}", which options() does not have: {", ".join(options) or "none"}.'
+                )
+            if options[name] is not None and not Leaks().know(options[name]):
+                self._fail(
+                    f'the option "{name}", which secrets names, must be a text of {SHORTEST} characters or '
+                    "more, or a callable that returns one.\n"
+                    "A shorter one may stand anywhere by chance, and what an object holds is not known."
+                )
 
     def test_its_repr_hides_secrets(self) -> None:
         """Neither repr nor str of the scheme, or of a Client that uses it, shows a secret."""
@@ -42,12 +60,17 @@ class Secrecy(Subject):
 
     def test_nothing_that_is_printed_shows_secrets(self) -> None:
         """Nothing that is logged, warned of or printed shows a secret, at any level."""
-        shown = io.StringIO()
-        handler = logging.StreamHandler(shown)
-        root = logging.getLogger()
+        shown, logged = io.StringIO(), list[logging.LogRecord]()
+        root, make = logging.getLogger(), logging.getLogRecordFactory()
         level = root.level
-        root.addHandler(handler)
         root.setLevel(logging.DEBUG)
+
+        def record(*args: Any, **options: Any) -> logging.LogRecord:
+            logged.append(make(*args, **options))
+            return logged[-1]
+
+        # Wherever it goes: a logger may have handlers of its own, and tell its parents nothing.
+        logging.setLogRecordFactory(record)
         try:
             with self._serve() as server, warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
@@ -59,9 +82,10 @@ class Secrecy(Subject):
                     client.close()
                 leaks = self._know(server)
         finally:
-            root.removeHandler(handler)
+            logging.setLogRecordFactory(make)
             root.setLevel(level)
-        if leaks.are_in("\n".join([shown.getvalue(), *(str(one.message) for one in warned)])):
+        told = [shown.getvalue(), *(str(one.message) for one in warned), *map(_formatted, logged)]
+        if leaks.are_in("\n".join(told)):
             self._fail(
                 "what is logged, warned of or printed shows a secret.\n"
                 "Log what is done, never with what: no headers, no options, no content of a token's answer."
@@ -107,7 +131,7 @@ class Secrecy(Subject):
 
     def _failures(self) -> Iterator[tuple[str, Exception | None, Loopback]]:
         """What goes wrong with an API, and with the server of the scheme: with the error of each."""
-        challenge = self.answers_challenge or CHALLENGE
+        challenge = self.challenge()
         refusals: dict[str, Answer] = {
             f"a {status} of the API that repeats what was sent": partial(
                 _echo, status=status, challenge=challenge
@@ -115,21 +139,32 @@ class Secrecy(Subject):
             for status in (401, 403, 500)
         }
         refusals |= {f'the challenge "{text}"': partial(_ask, challenge=text) for text in _garbled(challenge)}
-        for what, api in refusals.items():
-            with self._serve() as server, client_of(server, self._build(server)) as client:
-                ends(partial(client.read, "thing"))
+        with self._serve() as server:
+            api, service = server.api, server.service
+            for what, refusal in refusals.items():
+                with client_of(server, self._build(server)) as client:
+                    ends(partial(client.read, "thing"))
+                    server.api = refusal
+                    yield what, _attempt(client), server
                 server.api = api
-                yield what, _attempt(client), server
+            for what, answer in _BROKEN.items() if self.needs_server else ():
+                with client_of(server, self._build(server)) as client:
+                    server.service = answer
+                    yield f"its server answering with {what}", _attempt(client), server
+                server.service = service
         if not self.needs_server:
             return
-        for what, service in _BROKEN.items():
-            with self._serve() as server, client_of(server, self._build(server)) as client:
-                server.service = service
-                yield f"its server answering with {what}", _attempt(client), server
         with self._serve() as server:
             auth = self._build(server)
         with self._serve() as other, client_of(other, auth) as client:
             yield "its server being unreachable", _attempt(client), other
+
+
+def _formatted(record: logging.LogRecord) -> str:
+    try:
+        return logging.Formatter().format(record)
+    except Exception:  # its arguments do not fit: logging prints them as they are
+        return f"{record.msg} {record.args}"
 
 
 def _attempt(client: Client) -> Exception | None:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 from weakref import WeakSet
 
 MAX_LINE = 65536  # bytes, the limit of http.server for a request line
-POLL = 0.02  # seconds between two looks at whether to stop
+POLL = 0.005  # seconds between two looks at whether to stop
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
-from cruds_core import AuthABC, AuthError, Secret
-from cruds_core.secret import SecretText
+from cruds_core import AuthABC, AuthError, Secret, SecretText
 from urllib3.util import parse_url
 
 if TYPE_CHECKING:
