@@ -81,6 +81,9 @@ class Sharing(Subject):
             server.service = self._slow(server.service)
             auth = self._build(server)
             client = client_of(server, auth)
+            client.read(
+                "parent"
+            )  # what is imported late is imported: a fork in the midst of that is Python's own
             with _busy(4, lambda: client.read("parent")):
                 for _ in range(FORKS):
                     sleep(PAUSE / 2)
