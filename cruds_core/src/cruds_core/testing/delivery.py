@@ -178,7 +178,7 @@ class Delivery(Subject):
                 if self._is_verified(replace(request, content=request.content[::-1] or b" ")):
                     self._fail(
                         f"POST with {name} passes verify() with another content, too.\n"
-                        "Sign request.content: bytes, a reader that the transport rewinds, or None."
+                        "Sign request.content, as request.chunks() gives it for every kind of content."
                     )
 
     @needs("signs_content")
@@ -198,8 +198,9 @@ class Delivery(Subject):
             if fault:
                 self._fail(
                     f"POST with a stream that cannot be read twice {fault}\n"
-                    "Raise an AuthError where request.is_repeatable is False: what was read to be signed "
-                    "cannot be sent any more. Or declare in the signature that it does not cover the content."
+                    "Read it by request.chunks(), which raises an AuthError where request.is_repeatable is "
+                    "False: what was read to be signed cannot be sent any more. Or declare in the signature "
+                    "that it does not cover the content."
                 )
 
     def _answered(self, what: str, send: Callable[[], object]) -> None:

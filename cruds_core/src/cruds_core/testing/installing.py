@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import PluginError, UnknownSchemeError
 from ..loading import GROUP
+from ..selection import normal
 from .subject import Subject, client_of
 
 if TYPE_CHECKING:
@@ -134,13 +135,13 @@ class Installing(Subject):
             )
         declared = {"cruds-core", *_required("cruds-core")}
         if entry_point.dist is not None:
-            name = _normal(entry_point.dist.name)
+            name = normal(entry_point.dist.name)
             declared |= {name, *_required(name)}
         foreign = set(roots) - sys.stdlib_module_names
         # Which reads all that is installed.
         owners: Mapping[str, list[str]] = packages_distributions() if foreign else {}
         for root in sorted(foreign):
-            found = {_normal(owner) for owner in owners.get(root, [])}
+            found = {normal(owner) for owner in owners.get(root, [])}
             if found and not found & declared:
                 self._fail(
                     f"importing {module} imports {root}, of {sorted(found)[0]}, which it does not require.\n"
@@ -185,8 +186,4 @@ def _requirements(name: str) -> Iterator[str]:
         return
     for text in texts:
         if requirement := re.match(r"[A-Za-z0-9._-]+", text):
-            yield _normal(requirement[0])
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+            yield normal(requirement[0])
