@@ -15,6 +15,8 @@ if TYPE_CHECKING:
         OAuthDiscoveryError,
         OAuthRevocationError,
         OAuthStateError,
+        OAuthStoreError,
+        OAuthStoreLockedError,
     )
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
@@ -25,6 +27,8 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "OAuthDiscoveryError",
     "OAuthRevocationError",
     "OAuthStateError",
+    "OAuthStoreError",
+    "OAuthStoreLockedError",
 ]
 
 

@@ -11,6 +11,7 @@ import servers.httpbin
 import servers.nginx
 import servers.oidc
 import servers.proxy
+import servers.redis
 import servers.tls
 from distributions import Site
 
@@ -72,6 +73,13 @@ def django(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.django.
 def oidc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.oidc.Provider]:
     """A running oidc-provider: an OAuth 2.0 server with two issuers."""
     with servers.oidc.serve(tmp_path_factory.mktemp("oidc")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.redis.Redis]:
+    """A running Redis that asks for a password, and keeps nothing on the disk."""
+    with servers.redis.serve(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 

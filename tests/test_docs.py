@@ -1,7 +1,9 @@
 """The examples of the README and the documents run, against the embedded API."""
 
 import builtins
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -21,9 +23,11 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of a pool, while the servers have threads
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every Python example of the documents runs as it stands, with the API's address put in."""
+    monkeypatch.setenv("HOME", str(tmp_path))
     with (
         AuthorizationServer(client_id="a-client", client_secret="a secret") as authority,
         DemoAPI(
@@ -52,6 +56,29 @@ def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if "def callback(session, url)" in example:
             session: dict[str, str] = {}
             assert module.callback(session, authority.sign_in(module.login(session))) == []
+        if "def main()" in example:
+            module.main()
+            assert said == [f"[{', '.join(['[]'] * 10)}]"]
+
+
+def test_the_store_of_the_documents_keeps_the_contract(tmp_path: Path) -> None:
+    """The store that docs/stores.md shows passes its own tests, as they stand there."""
+    [example] = [param.values[0] for param in EXAMPLES if "(StoreContract)" in str(param.values[0])]
+    (tmp_path / "test_store.py").write_text(str(example))
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        os.devnull,
+        str(tmp_path),
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120)
+    assert ran.returncode == 0, ran.stdout
+    assert " passed" in ran.stdout
 
 
 def test_local_links_lead_somewhere() -> None:

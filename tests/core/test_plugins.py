@@ -295,6 +295,15 @@ def test_a_distribution_that_was_half_removed_breaks_no_other(site: Site) -> Non
         plugins.factory("gone")
 
 
+def test_importlib_metadata_makes_no_difference(site: Site) -> None:
+    """Where that library was imported it reads all metadata, and raises where pip left none."""
+    site.install("gone-plugin", ["gone"])
+    site.install("alpha-plugin", ["alpha"])
+    (site.folder / "gone_plugin-1.0.dist-info" / "METADATA").unlink()
+    script = "import importlib_metadata, json, cruds_core\nprint(json.dumps(cruds_core.Plugins().schemes()))"
+    assert {"alpha", "gone"} <= set(site.run(script))
+
+
 # Rule 2: two distributions that offer one name.
 
 

@@ -10,12 +10,17 @@ from .exceptions import (
     OAuthDiscoveryError,
     OAuthRevocationError,
     OAuthStateError,
+    OAuthStoreError,
+    OAuthStoreLockedError,
 )
 from .oauth2 import OAuth2
+from .stores import FileStore, KeyringStore, RedisStore, TokenStore
 from .tokens import Token
 
 __all__ = [
     "AuthorizationRequest",
+    "FileStore",
+    "KeyringStore",
     "OAuth2",
     "OAuth2Error",
     "OAuthAccessTokenError",
@@ -23,7 +28,11 @@ __all__ = [
     "OAuthDiscoveryError",
     "OAuthRevocationError",
     "OAuthStateError",
+    "OAuthStoreError",
+    "OAuthStoreLockedError",
+    "RedisStore",
     "Token",
+    "TokenStore",
     "__version__",
 ]
 

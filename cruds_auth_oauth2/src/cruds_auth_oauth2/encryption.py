@@ -124,9 +124,7 @@ class Keys:
         for fernet in self._fernets() if _TOKEN.fullmatch(token) else ():
             # A key that seals other things, too, opens them as well.
             with suppress(InvalidToken, ValueError, RecursionError):
-                found = json.loads(fernet.decrypt(token, ttl=lifetime), object_pairs_hook=_record)
-                if isinstance(found, list) and found[:1] == [purpose] and isinstance(found[-1], SecretDict):
-                    return found[-1]
+                return read_record(purpose, SecretBytes(fernet.decrypt(token, ttl=lifetime)))
         msg = "it is not sealed under encryption_key for this purpose, or is too old"
         raise BrokenSealError(msg)
 
@@ -137,6 +135,20 @@ class Keys:
                 msg = "what the callable given as encryption_key returned is empty"
                 raise AuthError(msg)
             yield _fernet(key, self._salt)
+
+
+def read_record(purpose: str, text: str | bytes) -> SecretDict:
+    """The record in what was sealed, or in what needs no seal.
+
+    Raises:
+        BrokenSealError: It is none, or for something else.
+    """
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text, object_pairs_hook=_record)
+        if isinstance(found, list) and found[:1] == [purpose] and isinstance(found[-1], SecretDict):
+            return found[-1]
+    msg = "it is no record for this purpose"
+    raise BrokenSealError(msg)
 
 
 def _record(pairs: list[tuple[str, Any]]) -> SecretDict:

@@ -3,7 +3,9 @@
 AuthError
 └── OAuth2Error
     ├── OAuthAccessTokenError         no access token could be had
-    │   └── OAuthAuthorizationError   the sign-in was refused or cannot go on (also RuntimeError)
+    │   ├── OAuthAuthorizationError   the sign-in was refused or cannot go on (also RuntimeError)
+    │   └── OAuthStoreError           the store of the token cannot be used
+    │       └── OAuthStoreLockedError another process holds its lock
     ├── OAuthStateError               an answer to no request of ours (also RuntimeError)
     ├── OAuthRevocationError          a token could not be revoked
     └── OAuthDiscoveryError           the metadata of the authorization server cannot be used
@@ -23,6 +25,8 @@ __all__ = [
     "OAuthDiscoveryError",
     "OAuthRevocationError",
     "OAuthStateError",
+    "OAuthStoreError",
+    "OAuthStoreLockedError",
 ]
 
 
@@ -58,6 +62,14 @@ class OAuthAccessTokenError(OAuth2Error):
 
 class OAuthAuthorizationError(OAuthAccessTokenError, RuntimeError):
     """The sign-in was refused, its answer is incomplete, or the object is not made for sign-ins."""
+
+
+class OAuthStoreError(OAuthAccessTokenError):
+    """The store of the token is down, full, not to be written, or holds what cannot be read."""
+
+
+class OAuthStoreLockedError(OAuthStoreError):
+    """Another process has held the lock of the token for longer than one may."""
 
 
 class OAuthStateError(OAuth2Error, RuntimeError):

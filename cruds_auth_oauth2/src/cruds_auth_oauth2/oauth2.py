@@ -8,6 +8,7 @@ import hmac
 import json
 import re
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
@@ -38,11 +39,13 @@ from .exceptions import (
 from .grants import Grants
 from .parameters import RESERVED, Parameters, read_details, read_scope
 from .server import check_issuer, check_url, transport
+from .stored_token import StoredToken
+from .stores import TokenStore
 from .token_source import TokenSource
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import urllib3
     from urllib3 import BaseHTTPResponse
@@ -53,6 +56,9 @@ if TYPE_CHECKING:
     from .tokens import Token
 
 _BYTES_OF_STATE = 16  # RFC 6749, section 10.10: guessing must succeed with at most 2^-128
+
+
+_LEASE = 30.0  # seconds that the lease of a renewal is longer than what the token endpoint may take
 
 
 class OAuth2(AuthABC):
@@ -109,6 +115,10 @@ class OAuth2(AuthABC):
         timeout: Seconds to wait for the authorization server to connect, and for each piece of its answer.
         verify_ssl: Whether its certificate is checked, or the path of the CAs, as a Client takes it.
         manager: A urllib3 PoolManager or ProxyManager of your own to reach it.
+        store: Where the token lives that several processes share, sealed under ``encryption_key``; in the
+            memory of this process unless given.
+        user: Whose token is in the store, where it is not the client's own or that of ``username``: a name of
+            yours for the user who signs in.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -143,6 +153,8 @@ class OAuth2(AuthABC):
         timeout: float = 10.0,
         verify_ssl: bool | str | os.PathLike[str] = True,
         manager: urllib3.PoolManager | None = None,
+        store: TokenStore | None = None,
+        user: str | None = None,
     ) -> None:
         client_secret, password, private_key = hidden(client_secret), hidden(password), hidden(private_key)
         encryption_key, token_params = hidden(encryption_key), hidden(token_params)
@@ -220,7 +232,13 @@ class OAuth2(AuthABC):
                 OAuthRevocationError,
             )
         )
-        self._tokens = self._source(None)
+        self._store = _check_store(store, self._keys)
+        params: Any = token_params if isinstance(token_params, Mapping) else {}
+        #: What tells its token from others of the store, but for the user.
+        self._identity: list[Any] = [issuer or self._url, client_id, self._scope, details, self._signs_in]
+        self._identity += [params.get("resource"), params.get("audience"), username]
+        self._lease = 2 * timeout + _LEASE
+        self._tokens = self._source(user)
 
     @classmethod
     def from_issuer(
@@ -337,7 +355,7 @@ class OAuth2(AuthABC):
 
     def clear(self) -> None:
         """Forget the tokens, and sign-ins that are under way. The server is not told: see `revoke`."""
-        self._tokens.put(None)
+        self._tokens.give_up()
         self._pending.clear()
 
     def revoke(self) -> None:
@@ -455,23 +473,26 @@ class OAuth2(AuthABC):
         sealed = self._seal().seal(self._purpose(), pending._asdict())
         return AuthorizationRequest(str(url), sealed)
 
-    def sign_in(self, request: str, redirect_url: str) -> Self:
+    def sign_in(self, request: str, redirect_url: str, user: str | None = None) -> Self:
         """Complete a sign-in, and return a new object for the user who signed in.
 
         Args:
             request: The ``sealed`` of the `authorization_request`, from this browser's session. Take it out
                 of there: it works once on one object, for 10 minutes.
             redirect_url: The URL that the browser was sent to, whole.
+            user: A name of yours for the user, where there is a ``store``: `for_user` finds the token by it.
 
         Raises:
             OAuthStateError: The two do not belong together, or the request is none of ours, used or too old
                 (a RuntimeError).
             OAuthAuthorizationError: As for `parse_authorization_response`.
             OAuthAccessTokenError: As for `exchange_code_for_token`.
+            ValueError: As for `for_user`; or there is a ``store``, and ``user`` is missing.
         """
         request, redirect_url = hidden(request), hidden(redirect_url)
         request, redirect_url = _text("request", request), _text("redirect_url", redirect_url)
         authorization, purpose = self._sign_ins(), self._purpose()
+        signed_in = self._for(user)  # what is wrong with the user is said before the code is spent
         try:
             record = self._seal().open(purpose, request, LIFETIME)
             pending = Pending(record["state"], record["verifier"], str(record["scope"]))
@@ -489,21 +510,52 @@ class OAuth2(AuthABC):
         token = self._grants.authorization_code(
             callback.code, authorization.redirect_uri, pending.verifier, pending.scope or None
         )
-        user = copy.copy(self)
-        user._pending, user._tokens = PendingRequests(), self._source(token)
-        return user
+        signed_in._tokens.put(token)
+        return signed_in
+
+    def for_user(self, user: str) -> Self:
+        """An object for a user who has signed in, in this process or another: its token is in the store.
+
+        Args:
+            user: The name that was given to `sign_in`.
+
+        Raises:
+            TypeError: ``user`` is not a str.
+            ValueError: It is empty, or the object has no ``store``.
+        """
+        return self._for(user)
+
+    def _for(self, user: str | None) -> Self:
+        if self._store is not None and user is None:
+            msg = "user is missing: it names whose token the store keeps"
+            raise ValueError(msg)
+        other = copy.copy(self)
+        other._pending, other._tokens = PendingRequests(), self._source(user)
+        return other
 
     def close(self) -> None:
         """Close the connections to the authorization server. The object can be used again."""
         if self._transport.pool.is_own:
             self._transport.pool.close()
 
-    def _source(self, token: Token | None) -> TokenSource:
+    def _source(self, user: str | None) -> TokenSource:
+        if user is not None and (not isinstance(user, str) or not user):
+            msg = f"user must be a str that is not empty (got {user!r})"
+            raise (ValueError if isinstance(user, str) else TypeError)(msg)
+        if user is not None and self._store is None:
+            msg = "user names whose token a store keeps; give a store, too"
+            raise ValueError(msg)
+        if user is not None and not self._signs_in:
+            msg = "user names who signs in; without authorization_url and redirect_uri nobody does"
+            raise ValueError(msg)
+        place = None
+        if self._store is not None:
+            place = StoredToken(self._store, self._keys, [*self._identity, user], self._lease)
         return TokenSource(
             type(self).__name__,
             None if self._signs_in else self._grants.first,
             self._grants.refresh if self._signs_in or self._grants.user is not None else None,
-            token,
+            place,
         )
 
     def _sign_ins(self) -> Authorization:
@@ -533,6 +585,19 @@ class OAuth2(AuthABC):
         return "{}(url={!r}, client_id={!r}, scope={!r})".format(
             type(self).__name__, without_query(url), *others
         )
+
+
+def _check_store(store: object, keys: Keys | None) -> TokenStore | None:
+    if store is not None and not isinstance(store, TokenStore):
+        msg = f"store must be a TokenStore, such as FileStore(path) (got {type(store).__name__})"
+        raise TypeError(msg)
+    if store is not None and keys is None and not store.protects:
+        msg = (
+            "store needs encryption_key, which seals what leaves this process; make one with "
+            "cryptography.fernet.Fernet.generate_key()"
+        )
+        raise ValueError(msg)
+    return store
 
 
 def _user(username: str | None, password: SecretSource | None) -> tuple[str, Secret] | None:

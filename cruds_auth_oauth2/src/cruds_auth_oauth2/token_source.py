@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from urllib3.exceptions import ConnectTimeoutError
 
@@ -14,17 +15,22 @@ from cruds_core.failure import is_final
 from cruds_core.lock import RenewalLock
 from cruds_core.retry import NOT_PROCESSED
 
-from .exceptions import OAuthAccessTokenError
+from .exceptions import OAuthAccessTokenError, OAuthStoreError, OAuthStoreLockedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .stored_token import StoredToken
     from .tokens import Token
 
 logger = logging.getLogger(__name__)
 
 #: Seconds without another try, once a renewal has failed while the token still lives.
 QUIET = 10.0
+
+_ALONE = "the token is not in the store, and serves this process alone: %s"
+
+_POLL = 0.5  # seconds between two looks at whether another process has renewed the token
 
 
 class TokenSource:
@@ -37,7 +43,7 @@ class TokenSource:
         scheme: The name of the class that it belongs to.
         first: The grant that needs no person; None where a user must sign in.
         refresh: The grant that takes a refresh token; None where the first one is as good.
-        token: What a sign-in brought.
+        place: Where other processes find it, too; None where only this one uses it.
     """
 
     def __init__(
@@ -45,12 +51,14 @@ class TokenSource:
         scheme: str,
         first: Callable[[], Token] | None,
         refresh: Callable[[Token], Token] | None,
-        token: Token | None = None,
+        place: StoredToken | None,
     ) -> None:
         self._scheme = scheme
         self._first = first
         self._refresh = refresh
-        self._token = token
+        self._place = place
+        self._token: Token | None = None
+        self._unsaved = False  # whether the token that is held could not be saved
         self._lock = RenewalLock(scheme)
         self._spent: Token | None = None  # whose refresh token is of no more use
         self._unsure: Token | None = None  # lives, and its refresh may have been carried out
@@ -91,24 +99,42 @@ class TokenSource:
             if self._ended != ended and self._failure is not None:  # while this thread waited
                 raise _copy(self._failure)
             try:
-                return self._renew()
+                return self._renew(token)
             except OAuthAccessTokenError as error:
-                if error.error == "invalid_grant" and self._first is None:  # the sign-in has ended
-                    self._token = None
+                if self._first is None and _has_ended(error):
+                    self._token, self._unsaved = None, False
                 raise
 
-    def give_up(self, end: Callable[[Token], None]) -> None:
-        """Hold no token any more, once ``end`` has done its part with the one that is held."""
-        with self._lock:
-            if self._token is not None:
-                end(self._token)
-            self._token = None
+    def give_up(self, end: Callable[[Token], None] | None = None) -> None:
+        """Hold no token any more, once ``end`` has done its part with the one that is held.
 
-    def put(self, token: Token | None) -> None:
-        """Hold a token that came another way, or none."""
+        Raises:
+            OAuthStoreError: It may be in the store still.
+        """
+        place = self._place
+        with self._lock, nullcontext() if place is None else place.locked():
+            held = self._token
+            if place is not None and end is not None and not self._unsaved:
+                held = place.load() or held
+            if held is not None and end is not None:
+                end(held)
+            if place is not None:
+                place.delete()
+            self._token, self._unsaved = None, False
+
+    def put(self, token: Token) -> None:
+        """Hold a token that came another way."""
         with self._lock:
             self._token = token
             self._quiet_until = -math.inf
+            if self._place is not None:
+                self._unsaved = True
+                try:
+                    with self._place.locked():
+                        self._place.check()
+                        self._keep(self._place, token)
+                except CrudsError as error:
+                    logger.warning(_ALONE, error)
 
     @property
     def can_renew(self) -> bool:
@@ -128,7 +154,11 @@ class TokenSource:
         try:
             if self._token is not token or self._is_quiet():  # since another thread had the lock
                 return self._token or token
-            return self._renew()
+            return self._renew(token, ahead=True)
+        except OAuthStoreLockedError:  # another process renews it
+            self._quiet_until = time.monotonic() + _POLL
+            if token.is_valid(time.time()):
+                return token
         except BaseException as error:
             self._quiet_until = time.monotonic() + QUIET
             if self._first is None and _may_have_acted(error):
@@ -139,16 +169,22 @@ class TokenSource:
             return token
         finally:
             self._lock.release()
+        return self.renewed(token)
 
     def _is_quiet(self) -> bool:
         return time.monotonic() < self._quiet_until
 
-    def _renew(self) -> Token:
+    def _renew(self, useless: Token | None, *, ahead: bool = False) -> Token:
         self._failure = None
         try:
-            self._token = token = self._obtain()
+            place = self._place
+            held = self._token
+            self._token = token = (
+                self._obtain(held) if place is None else self._share(place, useless, ahead=ahead)
+            )
         except CrudsError as error:
-            self._failure = _copy(error)
+            if not (ahead and isinstance(error, OAuthStoreLockedError)):
+                self._failure = _copy(error)
             raise
         else:
             self._quiet_until = -math.inf
@@ -156,13 +192,53 @@ class TokenSource:
         finally:
             self._ended += 1
 
-    def _obtain(self) -> Token:
-        held = self._token
+    def _share(self, place: StoredToken, useless: Token | None, *, ahead: bool) -> Token:
+        """The token that another process has got meanwhile, or a new one that all have from now on."""
+        found = self._find(place)
+        if _is_better(found, useless):
+            return found
+        with place.locked(waits=not ahead):
+            found = self._find(place)
+            if _is_better(found, useless):
+                return found
+            place.check()
+            held = found or self._token  # the newest refresh token is that of the store
+            try:
+                token = self._obtain(held)
+            except CrudsError as error:
+                if self._first is None and held is not None and ahead and _may_have_acted(error):
+                    # Nor may another process repeat it, while this token lives.
+                    self._keep(place, held.without_renewal())
+                if self._first is None and not ahead and _has_ended(error):
+                    place.withdraw()
+                raise
+            self._keep(place, token)
+            return token
+
+    def _find(self, place: StoredToken) -> Token | None:
+        """The token in the store, unless the one that is held is newer, and could not be saved."""
+        return None if self._unsaved else place.load()
+
+    def _keep(self, place: StoredToken, token: Token) -> None:
+        """Save a token before it is used. If that fails, it serves this process alone."""
+        self._unsaved = True
+        try:
+            place.save(token, time.time())
+            self._unsaved = False
+        except CrudsError as error:
+            logger.warning(_ALONE, error)
+            place.withdraw()  # a refresh token that was used must not be used by another
+
+    def _obtain(self, held: Token | None) -> Token:
         if held is not None and self._refresh is not None and self._can_refresh(held):
             try:
                 return self._refresh(held)
             except BaseException as error:
                 is_refused = _is_refused(error, else_has=self._first)
+                # Somebody may have refreshed without the lock, or after its lease.
+                if is_refused and (found := self._reread()) is not None and found is not held:
+                    self._unsaved = False
+                    return found if found.is_valid(time.time()) else self._obtain(found)
                 if is_refused or (self._first is not None and _may_have_acted(error)):
                     self._spent = held
                 if not is_refused or self._first is None:
@@ -177,14 +253,31 @@ class TokenSource:
             raise OAuthAccessTokenError(msg)
         return self._first()
 
+    def _reread(self) -> Token | None:
+        try:
+            return None if self._place is None else self._place.load()
+        except OAuthStoreError as error:  # what is told is why it had to be read again
+            logger.warning("the store could not be read again: %s", error)
+            return None
+
     def __deepcopy__(self, memo: dict[int, object]) -> TokenSource:
         return self  # a second holder of one refresh token would look like its thief
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._first is None and self._token is not None:
+        if self._first is None and self._token is not None and self._place is None:
             msg = f"the {self._scheme} of a user who has signed in is not pickled: its tokens are secrets"
             raise TypeError(msg)
-        return TokenSource, (self._scheme, self._first, self._refresh)
+        return TokenSource, (self._scheme, self._first, self._refresh, self._place)
+
+
+def _is_better(found: Token | None, useless: Token | None) -> TypeGuard[Token]:
+    """Whether a token is valid, and another one than that which is of no use."""
+    return found is not None and found is not useless and found.is_valid(time.time())
+
+
+def _has_ended(error: CrudsError) -> bool:
+    """Whether the server says that a sign-in is of no use any more."""
+    return isinstance(error, OAuthAccessTokenError) and error.error == "invalid_grant"
 
 
 def _is_refused(error: BaseException, *, else_has: object) -> bool:

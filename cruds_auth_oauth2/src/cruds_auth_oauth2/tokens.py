@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self, cast
 
@@ -84,6 +84,56 @@ class Token:
     def is_fresh(self, now: float) -> bool:
         """Whether it need not be renewed yet."""
         return now < self._renews
+
+    def usefulness(self, now: float) -> float | None:
+        """Seconds until neither it nor its refresh token is of use; None where nobody knows."""
+        own = None if self._expires == math.inf else max(self._expires - now, 1.0)
+        if not self.refreshes or own is None:
+            return own
+        try:  # Keycloak's; 0 is for ever
+            lifetime = _lifetime(self.parameters.get("refresh_expires_in"))
+        except UnusableAnswerError:
+            return None
+        return max(lifetime, own) if lifetime else None
+
+    def without_renewal(self) -> Self:
+        """The same, not to be renewed before its end."""
+        return replace(self, _renews=self._expires)
+
+    def record(self) -> SecretDict:
+        """All of it as texts, for a store."""
+        fields = {
+            "access_token": self.access_token,
+            "refresh_token": self.refresh_token,
+            "scope": self.scope,
+            "details": self._details,
+            "parameters": self._parameters.open(),
+            "expires": str(self._expires),
+            "renews": str(self._renews),
+        }
+        return SecretDict((name, value) for name, value in fields.items() if value is not None)
+
+    @classmethod
+    def restore(cls, fields: SecretDict) -> Self:
+        """The token of a `record`.
+
+        Raises:
+            KeyError: Something is missing.
+            ValueError: Something is no number.
+        """
+        expires, refresh = float(fields["expires"]), fields.get("refresh_token")
+        scope, details = fields.get("scope"), fields.get("details")
+        return cls(
+            scope=None if scope is None else str(scope),
+            expires_at=None if expires == math.inf else datetime.fromtimestamp(expires, UTC),
+            token_type="Bearer",  # noqa: S106 - the name of a scheme
+            _access=Sealed(fields["access_token"], "access token"),
+            _refresh=None if refresh is None else Sealed(refresh, "refresh token"),
+            _details=None if details is None else str(details),
+            _parameters=Sealed(fields["parameters"], "parameters"),
+            _expires=expires,
+            _renews=float(fields["renews"]),
+        )
 
     @classmethod
     def read(

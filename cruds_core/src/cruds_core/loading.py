@@ -51,8 +51,11 @@ class Offer(NamedTuple):
         """The offer that an entry point makes."""
         if entry_point.dist is None:
             return cls(entry_point.name, entry_point.module, None, None, entry_point)
-        metadata = entry_point.dist.metadata
-        name, version = (next(iter(metadata.get_all(key, [])), None) for key in ("Name", "Version"))
+        try:
+            metadata = entry_point.dist.metadata
+            name, version = (next(iter(metadata.get_all(key, [])), None) for key in ("Name", "Version"))
+        except FileNotFoundError:  # as importlib_metadata has it, which takes over wherever it is imported
+            name = version = None
         if name:
             return cls(entry_point.name, name, version, None, entry_point)
         folder = getattr(entry_point.dist, "_path", None)  # there is no public way to it

@@ -46,7 +46,7 @@ class Sharing(Subject):
                 client = (first, second)[number % 2]
                 client.create(f"thing/{number}", {"number": number}, {"q": str(number)})
 
-            self._within("requests of two Clients in 8 threads", lambda: _at_once(8, call))
+            self._within("requests of two Clients in 8 threads", lambda: at_once(8, call))
             first.close()
             self._within("a request after another Client was closed", lambda: second.read("thing"))
             second.close()
@@ -81,10 +81,8 @@ class Sharing(Subject):
             server.service = self._slow(server.service)
             auth = self._build(server)
             client = client_of(server, auth)
-            client.read(
-                "parent"
-            )  # what is imported late is imported: a fork in the midst of that is Python's own
-            with _busy(4, lambda: client.read("parent")):
+            client.read("parent")  # else a child may wait for what another thread was importing
+            with busy(4, lambda: client.read("parent")):
                 for _ in range(FORKS):
                     sleep(PAUSE / 2)
                     self._check_child(lambda: client.read("child"))
@@ -96,7 +94,7 @@ class Sharing(Subject):
 
     def _check_child(self, call: Callable[[], object]) -> None:
         """Fail unless a forked child can do something."""
-        said = _in_child(call)
+        (said,) = _faults(1, call)
         if said is None:
             self._fail(
                 f"a forked child was stuck for {LIMIT:.0f} s.\n"
@@ -114,7 +112,7 @@ class Sharing(Subject):
         start, asked = len(server.calls), len(server.others)
         try:
             self._within(
-                f"requests of {THREADS} threads", lambda: _at_once(THREADS, lambda _: client.read("thing"))
+                f"requests of {THREADS} threads", lambda: at_once(THREADS, lambda _: client.read("thing"))
             )
         except ClientError as error:
             self._fail(
@@ -148,7 +146,7 @@ class Sharing(Subject):
         return respond
 
 
-def _at_once(count: int, call: Callable[[int], object]) -> None:
+def at_once(count: int, call: Callable[[int], object]) -> None:
     """Call something in so many threads that begin together."""
     start = threading.Barrier(count)
 
@@ -162,7 +160,7 @@ def _at_once(count: int, call: Callable[[int], object]) -> None:
 
 
 @contextmanager
-def _busy(count: int, call: Callable[[], object]) -> Generator[None]:
+def busy(count: int, call: Callable[[], object]) -> Generator[None]:
     """Call something again and again in so many threads."""
     stop = threading.Event()
 
@@ -194,8 +192,33 @@ def _held(auth: AuthABC) -> Generator[None]:
                 other.submit(one.release).result()
 
 
-def _in_child(call: Callable[[], object]) -> str | None:
-    """What keeps a forked child from doing something: "" if nothing does, None if it is stuck."""
+def in_child(call: Callable[[], object]) -> bool:
+    """Whether something can be done in a forked child, in time."""
+    return in_children(1, call)
+
+
+def in_children(count: int, call: Callable[[], object]) -> bool:
+    """Whether something can be done in so many forked children at a time, in time."""
+    return all(said == "" for said in _faults(count, call))
+
+
+def _faults(count: int, call: Callable[[], object]) -> list[str | None]:
+    """What keeps each forked child from doing something: "" if nothing does, None if it is stuck."""
+    children = [_fork(call) for _ in range(count)]
+    try:
+        return [
+            os.read(reads, 4000).decode().strip() if select.select([reads], [], [], LIMIT)[0] else None
+            for _, reads in children
+        ]
+    finally:
+        for child, reads in children:
+            os.close(reads)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def _fork(call: Callable[[], object]) -> tuple[int, int]:
+    """A child that does something, and where it says what kept it from that."""
     reads, writes = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that threads are running is the point
@@ -210,11 +233,4 @@ def _in_child(call: Callable[[], object]) -> str | None:
             os.write(writes, said.encode("utf-8", "replace")[:4000] or b"\n")
             os._exit(0)
     os.close(writes)
-    try:
-        if not select.select([reads], [], [], LIMIT)[0]:
-            return None
-        return os.read(reads, 4000).decode().strip()
-    finally:
-        os.close(reads)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    return child, reads
