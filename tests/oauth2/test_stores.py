@@ -412,3 +412,18 @@ def test_tokens_have_places_of_their_own(tmp_path: Path, change: dict[str, Any])
     for one in (options, options, options | change):
         OAuth2(**one).clear()  # takes the lock
     assert len(list((tmp_path / "tokens").glob("*.lock"))) == 2
+
+
+def test_token_has_one_place_however_it_is_asked_for(tmp_path: Path) -> None:
+    """Scopes in another order, as a set has them in each process, and one resource in a list are the same."""
+    for scope, resource in (("a b c", "https://api.test"), ("c a b", ["https://api.test"])):
+        OAuth2(
+            "https://issuer.test/token",
+            "client",
+            "a-secret",
+            scope,
+            encryption_key="key",
+            token_params={"resource": resource},
+            store=FileStore(tmp_path / "tokens"),
+        ).clear()  # takes the lock
+    assert len(list((tmp_path / "tokens").glob("*.lock"))) == 1

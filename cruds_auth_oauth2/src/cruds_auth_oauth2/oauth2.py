@@ -8,7 +8,6 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
@@ -45,7 +44,7 @@ from .token_source import TokenSource
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import urllib3
     from urllib3 import BaseHTTPResponse
@@ -176,12 +175,13 @@ class OAuth2(AuthABC):
             server=issuer or self._url,
             form_encode=arguments.flag("form_encode_basic", form_encode_basic),
         )
+        params = Parameters("token_params", token_params, secret=True)
         self._grants = Grants(
             Endpoint(self._url, authentication, self._transport, OAuthAccessTokenError),
             scope=self._scope,
             authorization_details=details,
             user=_user(username, password),
-            params=Parameters("token_params", token_params, secret=True),
+            params=params,
             leeway=arguments.seconds("leeway", leeway, zero=True),
         )
         further = Parameters("authorization_params", authorization_params)
@@ -233,10 +233,10 @@ class OAuth2(AuthABC):
             )
         )
         self._store = _check_store(store, self._keys)
-        params: Any = token_params if isinstance(token_params, Mapping) else {}
-        #: What tells its token from others of the store, but for the user.
-        self._identity: list[Any] = [issuer or self._url, client_id, self._scope, details, self._signs_in]
-        self._identity += [params.get("resource"), params.get("audience"), username]
+        #: What tells its token from others of the store, but for the user. A set of scopes has another order
+        #: in each process.
+        self._identity: list[Any] = [issuer or self._url, client_id, sorted((self._scope or "").split())]
+        self._identity += [details, self._signs_in, params["resource"], params["audience"], username]
         self._lease = 2 * timeout + _LEASE
         self._tokens = self._source(user)
 
