@@ -174,6 +174,23 @@ def test_a_record_that_cannot_be_read(
     assert authority.is_active(auth.access_token())
 
 
+def test_a_store_that_went_back(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None]
+) -> None:
+    """A process that has seen the newer token renews that, and not what an older copy of the store has."""
+    common = setting(authority, place.store)
+    writer, reader = common.sign_in(authority), common.scheme()
+    tokens, records = [reader.access_token()], [place.read()]
+    for first, second in ((writer, reader), (writer, reader), (reader, writer)):
+        place.write(records[0])
+        at(GONE * len(tokens))
+        tokens.append(first.access_token())
+        records.append(place.read())
+        assert second.access_token() == common.scheme().access_token() == tokens[-1]
+    assert len(set(tokens)) == len(set(records)) == 4
+    assert [request["status"] for request in authority.token_requests] == [200] * 3
+
+
 @pytest.mark.parametrize("place", ["file"], indirect=True)
 def test_somebody_else_has_rotated(
     authority: AuthorizationServer, place: Place, at: Callable[[float], None]
