@@ -156,6 +156,23 @@ def test_names_in_redis(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("decodes", [False, True])
+def test_lock_in_redis_that_was_lost(redis: Redis, decodes: bool) -> None:
+    """Before a token is asked for, the store finds out that its lock has ended, or is another's."""
+    with redis.client(decode_responses=decodes) as client:
+        store, name = RedisStore(client, prefix=f"lost {decodes}:"), f"lost {decodes}:{{{KEY}}}:lock"
+        lost = "^no token was asked for: the lease of the lock in Redis has ended, and another may have it$"
+        with pytest.raises(OAuthStoreError, match=lost):
+            store.prepare(KEY)
+        with store.lock(KEY, lease=10, wait=1):
+            store.prepare(KEY)
+            for other in (client.delete, lambda key: client.set(key, "another's")):
+                other(name)
+                with pytest.raises(OAuthStoreError, match=lost):
+                    store.prepare(KEY)
+        client.delete(name)
+
+
+@pytest.mark.parametrize("decodes", [False, True])
 def test_client_of_ones_own(redis: Redis, decodes: bool) -> None:
     """A client is used as it is, whether it decodes what it gets or not."""
     with redis.client(decode_responses=decodes) as client:

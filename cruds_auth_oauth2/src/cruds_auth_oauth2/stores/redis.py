@@ -85,6 +85,14 @@ class RedisStore(TokenStore):
                 found = self._connect().get(self._name(key))
         return found.decode("ascii", "replace") if isinstance(found, bytes) else found
 
+    def prepare(self, key: str) -> None:
+        """See that the lease has not ended meanwhile: another that has the lock now asks for a token, too."""
+        held = getattr(self._held, key, None)
+        with self._errors("the lock cannot be looked at"):
+            is_held = held is not None and held.owned()
+        if not is_held:
+            raise _lost("no token was asked for")
+
     def save(self, key: str, record: str, lifetime: float | None) -> None:
         """Keep a record if this thread still holds the lock of the key."""
         self._write(key, record, self.lifetime if lifetime is None else lifetime, "saved")
@@ -105,7 +113,7 @@ class RedisStore(TokenStore):
         if not taken:
             msg = f"another process has held the lock in Redis for {wait:g} s"
             raise OAuthStoreLockedError(msg)
-        setattr(self._held, key, held.local.token)
+        setattr(self._held, key, held)
         try:
             yield
         finally:
@@ -116,14 +124,12 @@ class RedisStore(TokenStore):
 
     def _write(self, key: str, record: str, lifetime: float, done: str) -> None:
         name = self._name(key)
-        argv = [getattr(self._held, key, ""), record, max(int(lifetime * 1000), 1)]
+        held = getattr(self._held, key, None)
+        argv = ["" if held is None else held.local.token, record, max(int(lifetime * 1000), 1)]
         with self._errors(f"the token was not {done}"):
             kept = self._connect().eval(_SAVE, 2, f"{name}:lock", name, *argv)
         if not kept:
-            msg = (
-                f"the token was not {done}: the lease of the lock in Redis has ended, and another may have it"
-            )
-            raise OAuthStoreError(msg)
+            raise _lost(f"the token was not {done}")
 
     def _name(self, key: str) -> str:
         return f"{self.prefix}{{{key}}}"  # in a cluster, the lock and the record are in one place
@@ -165,6 +171,10 @@ class RedisStore(TokenStore):
 
     def __repr__(self) -> str:
         return f"RedisStore(***, prefix={getattr(self, 'prefix', '?')!r})"
+
+
+def _lost(what: str) -> OAuthStoreError:
+    return OAuthStoreError(f"{what}: the lease of the lock in Redis has ended, and another may have it")
 
 
 def _library() -> Any:
