@@ -107,6 +107,14 @@ class Strips(Right):
         return found and found.rstrip()
 
 
+class PreparesInPlace(Right):
+    """Takes the room for the next record where this one is."""
+
+    def prepare(self, key: str) -> None:
+        """The mistake."""
+        self._file(key).write_bytes(bytes(100))
+
+
 class Overwrites(Right):
     """Writes over what is there, and leaves the end of it."""
 
@@ -397,6 +405,7 @@ class PicklesNoPlace(Right):
 WRONG: list[tuple[str, type[Right], str]] = [
     ("test_nothing_is_none", EmptyForNothing, "returned str; return None"),
     ("test_a_record_comes_back", Strips, "not the record of"),
+    ("test_a_record_comes_back", PreparesInPlace, r"after prepare\(\) returned 100 characters"),
     ("test_a_record_is_replaced", Overwrites, "100 characters of something else"),
     ("test_a_record_is_deleted", DeletesNothing, "after delete"),
     ("test_nothing_can_be_deleted", MindsNothing, "raised FileNotFoundError"),
