@@ -169,6 +169,15 @@ def test_write_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step:
     assert store.load(KEY) == "before"
 
 
+def test_folder_is_never_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a token costs does not grow with the number of those of other users."""
+    store = FileStore(tmp_path / "tokens")
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, lambda *_: pytest.fail("the folder was listed"))
+    save(store, "record")
+    assert store.load(KEY) == "record"
+
+
 def test_replacement_is_another_file(tmp_path: Path) -> None:
     """Who has opened the old record reads it to its end, though it has been replaced."""
     store = FileStore(tmp_path / "tokens")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,13 +99,12 @@ class FileStore(TokenStore):
             yield
         finally:
             with self._errors("the lock cannot be given back"):
-                with suppress(OSError):  # what was not saved, by whoever held it before, too
-                    for left in self.path.glob(f"{key}.*.new"):
-                        left.unlink(missing_ok=True)
+                with suppress(OSError):  # what was not saved
+                    self._new(key).unlink()
                 held.release()
 
     def _new(self, key: str) -> Path:
-        return self.path / f"{key}.{os.getpid()}-{threading.get_ident()}.new"
+        return self.path / f"{key}.new"
 
     def _file(self, key: str) -> Path:
         return self.path / f"{key}.token"
