@@ -172,8 +172,12 @@ def test_write_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step:
 def test_folder_is_never_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a token costs does not grow with the number of those of other users."""
     store = FileStore(tmp_path / "tokens")
+
+    def fail(*_: object) -> None:
+        pytest.fail("the folder was listed")
+
     for name in ("scandir", "listdir"):
-        monkeypatch.setattr(os, name, lambda *_: pytest.fail("the folder was listed"))
+        monkeypatch.setattr(os, name, fail)
     save(store, "record")
     assert store.load(KEY) == "record"
 

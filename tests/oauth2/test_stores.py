@@ -15,6 +15,7 @@ import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends.chainer import ChainerBackend
 from keyrings.alt.file import PlaintextKeyring  # type: ignore[import-untyped] # pyright: ignore[reportMissingTypeStubs]
+from redis.asyncio import Redis as AsyncRedis
 from servers.redis import Redis
 
 from cruds.demo.authorization import AuthorizationServer
@@ -165,8 +166,8 @@ def test_lock_in_redis_that_was_lost(redis: Redis, decodes: bool) -> None:
             store.prepare(KEY)
         with store.lock(KEY, lease=10, wait=1):
             store.prepare(KEY)
-            for other in (client.delete, lambda key: client.set(key, "another's")):
-                other(name)
+            for holder in ("", "another's"):
+                client.set(name, holder) if holder else client.delete(name)
                 with pytest.raises(OAuthStoreError, match=lost):
                     store.prepare(KEY)
         client.delete(name)
@@ -206,6 +207,13 @@ def test_url_that_a_callable_returns(redis: Redis) -> None:
     assert (store.load(KEY), asked[:1]) == ("record", [redis.url])
 
 
+def test_callable_that_returns_no_url() -> None:
+    """That what a callable returned is no URL is said when it is needed, without it."""
+    store = RedisStore(lambda: "http://:a-password@host")
+    with pytest.raises(OAuthStoreError, match=r"^redis must be a URL like rediss://host:6379/0: ValueError$"):
+        store.load(KEY)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -216,6 +224,7 @@ def test_url_that_a_callable_returns(redis: Redis) -> None:
         ),
         ({"redis": 1}, TypeError, "(got int)"),
         ({"redis": b"redis://"}, TypeError, "(got bytes)"),
+        ({"redis": AsyncRedis()}, TypeError, "(got one of redis.asyncio)"),
         ({"redis": "localhost:6379"}, ValueError, "redis must be a URL like rediss://host:6379/0"),
         ({"redis": "http://:a-password@host"}, ValueError, "redis must be a URL like rediss://host:6379/0"),
         (

@@ -65,11 +65,11 @@ class RedisStore(TokenStore):
         if isinstance(redis, str) or (callable(redis) and not hasattr(redis, "register_script")):
             self._url = Secret(cast("SecretSource", redis), "redis")
             if isinstance(redis, str):
-                self._connect()
-        elif hasattr(redis, "register_script"):
+                self._connect(ValueError)
+        elif hasattr(redis, "register_script") and not hasattr(redis, "__aenter__"):
             self._client = redis
         else:
-            kind = type(redis).__name__
+            kind = "one of redis.asyncio" if hasattr(redis, "__aenter__") else type(redis).__name__
             msg = f"redis must be a redis.Redis, a URL or a callable that returns one (got {kind})"
             raise TypeError(msg)
         self.prefix = prefix
@@ -134,7 +134,7 @@ class RedisStore(TokenStore):
     def _name(self, key: str) -> str:
         return f"{self.prefix}{{{key}}}"  # in a cluster, the lock and the record are in one place
 
-    def _connect(self) -> Any:
+    def _connect(self, fault: type[Exception] = OAuthStoreError) -> Any:
         """The client. One of a URL is made when it is first needed."""
         if self._url is not None and self._process != os.getpid():  # a forked child has its own
             library = _library()
@@ -147,7 +147,7 @@ class RedisStore(TokenStore):
                 self._process = os.getpid()
             except ValueError as error:
                 msg = f"redis must be a URL like rediss://host:6379/0: {type(error).__name__}"
-                raise ValueError(msg) from None
+                raise fault(msg) from None
         return self._client
 
     @contextmanager
