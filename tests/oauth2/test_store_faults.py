@@ -13,7 +13,8 @@ from servers.fleet import Halting, Setting
 from servers.redis_server import RedisServer, port_of, serve
 
 from cruds.demo.authorization import AuthorizationServer
-from cruds_auth_oauth2 import OAuth2, OAuthStoreError
+from cruds_auth_oauth2 import OAuth2, OAuthAccessTokenError, OAuthStoreError, TokenStore
+from cruds_core import RequestError
 from cruds_core.testing.server import Reply
 
 KEY, OTHER_KEY = (Fernet.generate_key().decode() for _ in range(2))
@@ -212,6 +213,68 @@ def test_somebody_else_has_rotated(
     assert [auth.access_token()] == answers
     assert common.scheme().access_token() == answers[0]
     assert [request["status"] for request in authority.token_requests] == [200, 400]
+
+
+class Distant(Unlocked):
+    """A store behind a service of one's own, which fails as often as it is told."""
+
+    faults = 0
+
+    def load(self, key: str) -> str | None:
+        """Ask the service."""
+        if self.faults:
+            self.faults -= 1
+            msg = "the service did not answer"
+            raise RequestError(msg)
+        return super().load(key)
+
+
+def distant(common: Setting, asked: Callable[[], object] = lambda: None) -> tuple[OAuth2, Distant]:
+    """Returns a scheme with such a store, and the store."""
+    stores: list[Distant] = []
+
+    def wrap(store: TokenStore) -> Distant:
+        stores.append(Distant(store))
+        return stores[0]
+
+    return common.scheme(wrap, asked), stores[0]
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_a_request_of_the_store_is_none_for_a_token(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store's own request that failed does not keep a token from being renewed ahead, at the next try."""
+    monkeypatch.setattr("cruds_auth_oauth2.token_source.QUIET", 0.0)
+    common = setting(authority, place.store)
+    common.sign_in(authority)
+    auth, store = distant(common)
+    token = auth.access_token()
+    at(NEAR)
+    store.faults = 1
+    assert auth.access_token() == token
+    assert auth.access_token() != token
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_what_another_has_saved_stays(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None]
+) -> None:
+    """A refusal removes the record that was refused, and not another one that could not be read at first."""
+    common = setting(authority, place.store)
+    common.sign_in(authority)
+
+    def get_ahead() -> None:
+        """Have another sign in between the look at the store and the request."""
+        common.sign_in(authority)
+        authority.answers.append(Reply.json({"error": "invalid_grant"}, 400))
+        store.faults = 1
+
+    auth, store = distant(common, get_ahead)
+    at(GONE)
+    with pytest.raises(OAuthAccessTokenError, match="invalid_grant"):
+        auth.access_token()
+    assert authority.is_active(common.scheme().access_token())
 
 
 # Redis

@@ -209,7 +209,7 @@ class TokenSource:
                 if self._first is None and held is not None and ahead and _may_have_acted(error):
                     # Nor may another process repeat it, while this token lives.
                     self._keep(place, held.without_renewal())
-                if self._first is None and not ahead and _has_ended(error):
+                if self._first is None and not ahead and _has_ended(error) and self._reread() is held:
                     place.withdraw()
                 raise
             self._keep(place, token)
@@ -295,7 +295,7 @@ def _may_have_acted(error: BaseException) -> bool:
     """Whether the server may have carried a token request out, and we have nothing of it."""
     if not isinstance(error, OAuthAccessTokenError):
         return not isinstance(error, CrudsError)  # a signal, in the midst of it
-    if error.error is not None:
+    if error.error is not None or isinstance(error, OAuthStoreError):
         return False
     if error.status is None:
         cause = error.__cause__
