@@ -354,7 +354,11 @@ class OAuth2(AuthABC):
         return self._tokens.token
 
     def clear(self) -> None:
-        """Forget the tokens, and sign-ins that are under way. The server is not told: see `revoke`."""
+        """Forget the tokens, and sign-ins that are under way. The server is not told: see `revoke`.
+
+        Raises:
+            OAuthStoreError: They may be in the ``store`` still, and are here.
+        """
         self._tokens.give_up()
         self._pending.clear()
 
@@ -364,6 +368,8 @@ class OAuth2(AuthABC):
         Raises:
             OAuthRevocationError: The server did not do it; the tokens are still here. Or ``revocation_url``
                 is not known.
+            OAuthStoreError: The ``store`` cannot be read, and nothing was done; or the tokens were revoked,
+                but may be in it still, and are here.
         """
         if self._revocation is None:
             msg = "revocation_url is not known: give it, or make the object with from_issuer()"
