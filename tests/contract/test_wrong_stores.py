@@ -22,6 +22,10 @@ class Right(FileStore):
 
     password = "a-password-of-a-store"
 
+    def _new(self, key: str) -> Path:
+        """Each thread has its own: some of what follows writes without the lock."""
+        return self.path / f"{key}.{os.getpid()}-{threading.get_ident()}"
+
     def check_holder(self, key: str) -> None:
         """Nobody knows who holds the lock."""
 
@@ -43,8 +47,8 @@ class Leased(Right):
         return f"{os.getpid()}/{threading.get_ident()}"
 
     def _change(self, key: str, who: str, until: float) -> None:
-        (self.path / f"{key}.next").write_text(f"{who} {until}")
-        (self.path / f"{key}.next").replace(self.path / f"{key}.lease")
+        (self.path / f"{key}.new").write_text(f"{who} {until}")
+        (self.path / f"{key}.new").replace(self.path / f"{key}.lease")
 
     def give_back(self, key: str) -> None:
         """End a lease that is ours still."""
