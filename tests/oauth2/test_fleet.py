@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
-from servers.fleet import Process, Setting, processes
+from servers.fleet import CLONE_NEWNET, Process, Setting, processes
 from servers.redis_server import RedisServer, port_of, serve
 from servers.relay import from_path
 
@@ -65,8 +65,8 @@ def test_one_refresh_for_all(authority: AuthorizationServer, setting: Setting, w
 
 def test_two_hosts(authority: AuthorizationServer, redis: RedisServer, tmp_path: Path) -> None:
     """Two hosts, which have nothing but a Redis in common, refresh an expired token once, 20 times."""
-    unshare = ["unshare", "--map-root-user", "--net"]
-    made = subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0
+    unshare = ["unshare", "--map-root-user", "--net", "true"]
+    made = subprocess.run(unshare, capture_output=True, check=False).returncode == 0
     if not made:  # a kernel's decision, not something to install
         pytest.skip("no network namespace can be made here: the kernel or a container forbids it")
     port = int(authority.token_url.rsplit(":", 1)[1].split("/")[0])
@@ -76,7 +76,7 @@ def test_two_hosts(authority: AuthorizationServer, redis: RedisServer, tmp_path:
     setting.sign_in(authority)
     with ExitStack() as stack:
         stack.enter_context(from_path(tmp_path / "authority", port))
-        hosts = [Process(replace(setting, relays=relays), unshare) for _ in range(2)]
+        hosts = [Process(replace(setting, relays=relays), CLONE_NEWNET) for _ in range(2)]
         for host in hosts:
             stack.callback(host.end)
         networks = {host.ask("run", command=["readlink", "/proc/self/ns/net"]) for host in hosts}
