@@ -282,6 +282,14 @@ def test_what_is_no_path(path: Any) -> None:
         FileStore(path)
 
 
+@pytest.mark.parametrize("path", ["", "tok\0ens", "~nobody-of-this-name/tokens"])
+def test_what_names_no_folder(path: str) -> None:
+    """A path that can be no folder is a ValueError that shows it."""
+    with pytest.raises(ValueError, match=r"^path must name a folder \(got ") as caught:
+        FileStore(path)
+    assert repr(path) in str(caught.value)
+
+
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     """A file in the way is an OAuthStoreError when the store is made."""
     (tmp_path / "file").touch()

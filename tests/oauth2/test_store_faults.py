@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 from servers.fleet import Halting, Setting
-from servers.redis_server import RedisServer, port_of, serve
+from servers.redis import Redis, serve
 
 from cruds.demo.authorization import AuthorizationServer
 from cruds_auth_oauth2 import OAuth2, OAuthAccessTokenError, OAuthStoreError, TokenStore
@@ -23,7 +23,7 @@ TIMEOUT = 0.5  # seconds, of Redis
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
+def redis(tmp_path: Path) -> Iterator[Redis]:
     """A running Redis."""
     (tmp_path / "redis").mkdir()
     with serve(tmp_path / "redis") as server:
@@ -40,7 +40,7 @@ def authority() -> Iterator[AuthorizationServer]:
 class Place:
     """Where the record of the token is."""
 
-    def __init__(self, where: Path | RedisServer) -> None:
+    def __init__(self, where: Path | Redis) -> None:
         self.where = where
 
     @property
@@ -192,6 +192,31 @@ def test_a_store_that_went_back(
     assert [request["status"] for request in authority.token_requests] == [200] * 3
 
 
+def test_an_object_for_each_request_renews_ahead(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None]
+) -> None:
+    """One that finds in the store a token that is about to expire renews it, as one that held it does."""
+    common = setting(authority, place.store)
+    common.sign_in(authority)
+    old = common.scheme().access_token()
+    assert authority.token_requests == []
+    at(NEAR)
+    new = common.scheme().access_token()
+    assert authority.is_active(new)
+    assert (new != old, common.scheme().access_token()) == (True, new)
+    assert len(authority.token_requests) == 1
+
+
+def test_clear_forgets_though_the_store_fails(authority: AuthorizationServer, tmp_path: Path) -> None:
+    """Where the record cannot be removed clear() says so, and this process has no token any more."""
+    common = setting(authority, str(tmp_path / "tokens"))
+    auth = common.sign_in(authority)
+    (tmp_path / "tokens").chmod(0o755)
+    with pytest.raises(OAuthStoreError, match="open to nobody else"):
+        auth.clear()
+    assert auth.token is None
+
+
 @pytest.mark.parametrize("place", ["file"], indirect=True)
 def test_somebody_else_has_rotated(
     authority: AuthorizationServer, place: Place, at: Callable[[float], None]
@@ -289,7 +314,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_redis_paused(
     authority: AuthorizationServer,
-    redis: RedisServer,
+    redis: Redis,
     at: Callable[[float], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -311,7 +336,7 @@ def test_redis_paused(
 @pytest.mark.usefixtures("impatient")
 def test_redis_down_and_restarted(
     authority: AuthorizationServer,
-    redis: RedisServer,
+    redis: Redis,
     at: Callable[[float], None],
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
@@ -327,18 +352,16 @@ def test_redis_down_and_restarted(
     at(GONE)
     assert "ConnectionError" in fails(auth)
     assert authority.token_requests == []
-    with serve(tmp_path / "redis", port_of(redis)):
+    with serve(tmp_path / "redis", redis.port):
         assert auth.access_token() == common.scheme().access_token()
         assert len(authority.token_requests) == 1
 
 
-def test_redis_flushed(
-    authority: AuthorizationServer, redis: RedisServer, at: Callable[[float], None]
-) -> None:
+def test_redis_flushed(authority: AuthorizationServer, redis: Redis, at: Callable[[float], None]) -> None:
     """A process that has the token renews it and fills the store; one without asks for a sign-in."""
     common = setting(authority, redis.url)
     auth, other = common.sign_in(authority), common.scheme()
-    redis.client.flushall()
+    redis.ask("FLUSHALL")
     with pytest.raises(Exception, match="nobody has signed in") as raised:
         other.access_token()
     assert type(raised.value).__name__ == "OAuthAccessTokenError"
@@ -349,15 +372,15 @@ def test_redis_flushed(
 
 def test_redis_full(
     authority: AuthorizationServer,
-    redis: RedisServer,
+    redis: Redis,
     at: Callable[[float], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Without the lock nothing is asked: the living token is used, or an error names the fault."""
     common = setting(authority, redis.url)
     auth = common.sign_in(authority)
-    redis.client.config_set("maxmemory-policy", "noeviction")
-    redis.client.config_set("maxmemory", "1")
+    redis.ask("CONFIG SET", "maxmemory-policy", "noeviction")
+    redis.ask("CONFIG SET", "maxmemory", "1")
     assert common.scheme().access_token() == auth.access_token()  # reading goes on
     at(NEAR)
     assert "OutOfMemoryError" in uses_what_lives(auth, caplog)
@@ -365,7 +388,7 @@ def test_redis_full(
     assert "OutOfMemoryError" in fails(auth)
     assert "OutOfMemoryError" in fails(common.scheme())
     assert authority.token_requests == []
-    redis.client.config_set("maxmemory", "0")
+    redis.ask("CONFIG SET", "maxmemory", "0")
     assert auth.access_token() == common.scheme().access_token()
     assert len(authority.token_requests) == 1
 

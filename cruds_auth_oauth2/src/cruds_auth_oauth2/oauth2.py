@@ -344,11 +344,11 @@ class OAuth2(AuthABC):
         """Forget the tokens, and sign-ins that are under way. The server is not told: see `revoke`.
 
         Raises:
-            OAuthStoreError: They may be in the ``store`` still, and are here.
+            OAuthStoreError: They may be in the ``store`` still, and so come back.
         """
-        self._tokens.give_up()
         if self._sign_ins is not None:
             self._sign_ins.forget()
+        self._tokens.give_up()
 
     def revoke(self) -> None:
         """Tell the authorization server that the tokens are not needed any more, and forget them (RFC 7009).
