@@ -6,12 +6,29 @@ import functools
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .exceptions import AuthError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class _Step:
+    """A method that is one in C, which a function finds.
+
+    CPython looks for signals when a function in Python begins, and after a call. So ``with`` sees none between
+    such a method that takes a lock and the block, nor between the block and one that gives it back.
+    """
+
+    def __init__(self, find: Callable[[Any], Callable[..., object]]) -> None:
+        self._find = find
+
+    def __get__(self, lock: object, owner: type | None = None) -> Callable[..., object]:
+        return self if lock is None else self._find(lock)
+
+    def __call__(self, lock: object, *error: object) -> object:  # by an ExitStack
+        return self._find(lock)(*error)
 
 
 class ForkSafeLock:
@@ -25,15 +42,14 @@ class ForkSafeLock:
         self._lock = threading.RLock()
         _locks.add(self)
 
-    # CPython looks for signals when a function in Python begins, and after a call. ``with`` takes both of these
-    # before it calls the first, and both are written in C: it sees no signal between the lock and the block.
+    # ``with`` takes both of these before it calls the first.
 
-    @property
-    def __enter__(self) -> Callable[[], bool]:
+    @_Step
+    def __enter__(self) -> Callable[..., object]:
         return self._lock.__enter__
 
-    @property
-    def __exit__(self) -> Callable[..., None]:
+    @_Step
+    def __exit__(self) -> Callable[..., object]:
         return self._lock.__exit__
 
     @property
@@ -65,12 +81,12 @@ class IfFree:
         self._enter: Callable[[], object] = iter(()).__next__ if is_mine else attempt.__next__
         self._exit = lock.__exit__
 
-    @property
-    def __enter__(self) -> Callable[[], object]:
+    @_Step
+    def __enter__(self) -> Callable[..., object]:
         return self._enter
 
-    @property
-    def __exit__(self) -> Callable[..., None]:
+    @_Step
+    def __exit__(self) -> Callable[..., object]:
         return self._exit
 
 
@@ -85,12 +101,12 @@ class RenewalLock(ForkSafeLock):
         super().__init__()
         self._scheme = scheme
 
-    @property
-    def __enter__(self) -> Callable[[], bool]:
+    @_Step
+    def __enter__(self) -> Callable[..., object]:
         if self.is_mine:
             msg = f"{self._scheme} needs its own token to get one; let it use a Client of its own"
             raise AuthError(msg)
-        return super().__enter__
+        return self._lock.__enter__
 
 
 _locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
