@@ -72,7 +72,7 @@ class BaseURL:
 
         Raises:
             TypeError: ``uri`` is not a str, or a parameter cannot be written into a query.
-            ValueError: ``uri`` lies outside the base, or has a fragment.
+            ValueError: ``uri`` lies outside the base, or has a fragment; or a parameter holds a lone surrogate.
         """
         if not isinstance(uri, str):
             msg = f"uri must be a str (got {type(uri).__name__})"
@@ -177,6 +177,7 @@ def encode_query(params: Params | None) -> str:
 
     Raises:
         TypeError: ``params`` is neither a mapping nor pairs, or a value is a mapping.
+        ValueError: A name or a value holds a lone surrogate.
     """
     if params is None:
         return ""
@@ -193,7 +194,11 @@ def encode_query(params: Params | None) -> str:
         one = isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)
         values = cast("Iterable[Any]", (value,) if one else value)
         pairs += [(name, _parameter(name, value)) for value in values if value is not None]
-    return urlencode(pairs)
+    try:
+        return urlencode(pairs)
+    except UnicodeEncodeError:
+        pass  # it quotes what may be a secret
+    raise ValueError("params hold a lone surrogate, which no text in UTF-8 can")
 
 
 def _items(params: Params) -> Iterable[tuple[Any, Any]]:
