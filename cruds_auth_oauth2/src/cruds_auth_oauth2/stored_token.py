@@ -123,7 +123,7 @@ class StoredToken:
         """
         wait = self._lease + _MARGIN if waits else 0.0
         lock = self._do("lock", lambda: self._store.lock(self._key, lease=self._lease, wait=wait))
-        # No ExitStack: what interrupts one stays in a circle with it, and keeps the lock until that is collected.
+        # No ExitStack: what interrupts one stays in a circle with it, and the lock until that is collected.
         self._do("lock", lock.__enter__)
         try:
             yield

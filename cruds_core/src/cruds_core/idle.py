@@ -9,7 +9,7 @@ from typing import Any
 class Idle:
     """A stack in place of the ``queue.LifoQueue`` of a urllib3 pool that never blocks.
 
-    Each step on its list is atomic. The lock of a LifoQueue stays held where a signal raises while it is being
+    Each step on its list is atomic. The lock of a LifoQueue stays held where a signal raises while it is
     taken, and the thread that comes next waits for ever.
 
     Args:

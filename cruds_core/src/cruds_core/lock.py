@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class _Step:
     """A method that is one in C, which a function finds.
 
-    CPython looks for signals when a function in Python begins, and after a call. So ``with`` sees none between
-    such a method that takes a lock and the block, nor between the block and one that gives it back.
+    CPython looks for signals when a function in Python begins, and after a call. So ``with`` sees none
+    between such a method that takes a lock and the block, nor between the block and one that gives it back.
     """
 
     def __init__(self, find: Callable[[Any], Callable[..., object]]) -> None:

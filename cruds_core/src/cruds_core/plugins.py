@@ -252,7 +252,7 @@ class Plugins:
 def _checked(entry_points: object) -> list[EntryPoint]:
     given: list[Any] = list(entry_points) if isinstance(entry_points, Iterable) else [entry_points]
     # importlib_metadata has a class of its own.
-    if wrong := [one for one in given if not all(hasattr(one, name) for name in ("name", "module", "dist"))]:
+    if wrong := [one for one in given if not all(hasattr(one, name) for name in ("name", "load", "dist"))]:
         msg = f"entry_points must be entry points (got {type(wrong[0]).__name__})"
         raise TypeError(msg)
     return given
