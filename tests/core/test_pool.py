@@ -303,7 +303,7 @@ def test_fork_during_a_request(tls: Certificates, secure: bool) -> None:
 
 
 LOCKED = """
-import os, signal, sys, threading
+import os, signal, sys, threading, urllib3
 from cruds_core import AuthABC, Client
 
 class Slow(AuthABC):
@@ -319,7 +319,7 @@ def hold(lock):
         held.release()
         forked.wait(10)
 
-client = Client(sys.argv[1])
+client = Client(sys.argv[1], manager=urllib3.PoolManager())
 client.read("x")
 pools = client.manager.pools
 queue = client.manager.connection_from_url(sys.argv[1]).pool

@@ -372,8 +372,8 @@ def test_store_that_is_none(store: Any) -> None:
 @pytest.mark.parametrize(
     ("user", "error", "message"),
     [
-        ("", ValueError, "^user must be a str that is not empty .got ''.$"),
-        (1, TypeError, "^user must be a str that is not empty .got 1.$"),
+        ("", ValueError, "^user must be a str that is not empty .got str.$"),
+        (1, TypeError, "^user must be a str that is not empty .got int.$"),
         (b"ada", TypeError, "^user must be a str"),
     ],
 )

@@ -295,13 +295,13 @@ def test_the_token_ends_while_its_renewal_fails(clock: Clock) -> None:
 @pytest.mark.parametrize("grant", ["client_credentials", "authorization_code"])
 def test_no_second_try_in_the_quiet_time(clock: Clock, monkeypatch: pytest.MonkeyPatch, grant: str) -> None:
     """A thread that was about to renew when another one failed does not try again."""
-    gate, acquire = Gate(), RenewalLock.acquire
+    gate, if_free = Gate(), RenewalLock.if_free
     late = threading.local()
 
-    def pause(lock: RenewalLock, **options: Any) -> bool:
+    def pause(lock: RenewalLock) -> object:
         if getattr(late, "is_late", False):
             gate()
-        return acquire(lock, **options)
+        return if_free.__get__(lock)
 
     def come_late() -> str:
         late.is_late = True
@@ -310,7 +310,7 @@ def test_no_second_try_in_the_quiet_time(clock: Clock, monkeypatch: pytest.Monke
     with Fault(refreshable(1), End.CLOSE) as server:
         auth = scheme(server, grant)
         clock.advance(LIFETIME - 10)
-        monkeypatch.setattr(RenewalLock, "acquire", pause)
+        monkeypatch.setattr(RenewalLock, "if_free", property(pause))
         other = begin(come_late)
         assert gate.reached.wait(10)
         assert auth.access_token() == "token-1"

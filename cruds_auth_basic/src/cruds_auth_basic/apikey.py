@@ -36,8 +36,9 @@ class ApiKey(AuthABC):
     """
 
     def __init__(self, name: str, key: SecretSource, location: Location = "header") -> None:
-        if location not in get_args(Location):
-            msg = f'location must be "header", "query" or "cookie" (got {location!r})'
+        if not isinstance(location, str) or location not in get_args(Location):
+            got = repr(location) if isinstance(location, str) else type(location).__name__
+            msg = f'location must be "header", "query" or "cookie" (got {got})'
             raise ValueError(msg)
         if not isinstance(name, str):
             msg = f"name must be a str (got {type(name).__name__})"

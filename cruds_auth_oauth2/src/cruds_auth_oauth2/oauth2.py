@@ -175,7 +175,8 @@ class OAuth2(AuthABC):
             raise ValueError(msg)
         self._signs_in = endpoint is not None or redirect_uri is not None
         if self._signs_in and username is not None:
-            msg = "username and authorization_url are for different grants: a user signs in one way"
+            other = "authorization_url" if redirect_uri is None else "redirect_uri"
+            msg = f"username and {other} are for different grants: a user signs in one way"
             raise ValueError(msg)
         if (
             authentication.is_public
@@ -224,7 +225,7 @@ class OAuth2(AuthABC):
         #: in each process.
         self._identity: list[Any] = [issuer or self._url, client_id, sorted((self._scope or "").split())]
         self._identity += [details, self._signs_in, params["resource"], params["audience"], username]
-        self._lease = 2 * timeout + _LEASE
+        self._lease = 2 * arguments.seconds("timeout", timeout, zero=False) + _LEASE
         self._tokens = self._source(user)
 
     @classmethod
@@ -487,7 +488,7 @@ class OAuth2(AuthABC):
 
     def _source(self, user: str | None) -> TokenSource:
         if user is not None and (not isinstance(user, str) or not user):
-            msg = f"user must be a str that is not empty (got {user!r})"
+            msg = f"user must be a str that is not empty (got {type(user).__name__})"
             raise (ValueError if isinstance(user, str) else TypeError)(msg)
         if user is not None and self._store is None:
             msg = "user names whose token a store keeps; give a store, too"

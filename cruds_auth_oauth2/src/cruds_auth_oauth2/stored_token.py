@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import deque
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cruds_core import CrudsError
@@ -130,14 +130,14 @@ class StoredToken:
             OAuthStoreError: The store cannot be reached.
         """
         wait = self._lease + _MARGIN if waits else 0.0
-        stack = ExitStack()
         lock = self._do("lock", lambda: self._store.lock(self._key, lease=self._lease, wait=wait))
-        self._do("lock", lambda: stack.enter_context(lock))
+        # No ExitStack: what interrupts one stays in a circle with it, and the lock until that is collected.
+        self._do("lock", lock.__enter__)
         try:
             yield
         finally:
             try:
-                stack.close()
+                lock.__exit__(None, None, None)
             except Exception as error:
                 # What had to be kept is kept; the lock ends with its lease.
                 logger.warning("the lock of a token could not be given back: %s", error)

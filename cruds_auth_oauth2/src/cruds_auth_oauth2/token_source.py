@@ -150,16 +150,26 @@ class TokenSource:
         return held is not self._unsure or not held.is_valid(time.time())
 
     def _renewed_ahead(self, token: Token) -> Token:
-        if self._is_quiet() or not self.can_renew or not self._lock.acquire(blocking=False):
+        if self._is_quiet() or not self.can_renew:
             return token
         try:
-            if self._token is not token or self._is_quiet():  # since another thread had the lock
-                return self._token or token
-            return self._renew(token, ahead=True)
-        except OAuthStoreLockedError:  # another process renews it
-            self._quiet_until = time.monotonic() + _POLL
+            with self._lock.if_free:
+                if self._token is not token or self._is_quiet():  # since another thread had the lock
+                    return self._token or token
+                return self._try_ahead(token)
+        except StopIteration:  # another thread renews it
+            return token
+        except OAuthStoreLockedError:  # another process does
             if token.is_valid(time.time()):
                 return token
+        return self.renewed(token)
+
+    def _try_ahead(self, token: Token) -> Token:
+        try:
+            return self._renew(token, ahead=True)
+        except OAuthStoreLockedError:
+            self._quiet_until = time.monotonic() + _POLL
+            raise
         except BaseException as error:
             self._quiet_until = time.monotonic() + QUIET
             if self._first is None and _may_have_acted(error):
@@ -168,9 +178,6 @@ class TokenSource:
                 raise
             logger.warning("the token could not be renewed, and is used until it expires: %s", error)
             return token
-        finally:
-            self._lock.release()
-        return self.renewed(token)
 
     def _is_quiet(self) -> bool:
         return time.monotonic() < self._quiet_until

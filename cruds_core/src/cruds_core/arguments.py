@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+#: Seconds: the operating system counts milliseconds in 31 bits.
+_LONGEST_WAIT = 2_147_483
+
+
 def flag(name: str, value: object) -> bool:
     """True or False."""
     if not isinstance(value, bool):
-        msg = f"{name} must be True or False (got {_shown(value)})"
+        msg = f"{name} must be True or False (got {shown(value)})"
         raise TypeError(msg)
     return value
 
@@ -26,7 +30,7 @@ def flag(name: str, value: object) -> bool:
 def whole(name: str, value: object, *, least: int = 0) -> int:
     """A whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int):
-        msg = f"{name} must be an int (got {_shown(value)})"
+        msg = f"{name} must be an int (got {shown(value)})"
         raise TypeError(msg)
     if value < least:
         msg = f"{name} must be at least {least} (got {value})"
@@ -37,7 +41,7 @@ def whole(name: str, value: object, *, least: int = 0) -> int:
 def seconds(name: str, value: object, *, zero: bool, other: str = "") -> float:
     """A finite number of seconds, not negative, not 0 unless ``zero``; ``other`` is what else would do."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        msg = f"{name} must be a number of seconds{other} (got {_shown(value)})"
+        msg = f"{name} must be a number of seconds{other} (got {shown(value)})"
         raise TypeError(msg)
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         msg = f"{name} must be a {'non-negative' if zero else 'positive'} number of seconds (got {value})"
@@ -52,6 +56,9 @@ def timeout(value: object) -> urllib3.Timeout:
     limit = (
         None if value is None else seconds("timeout", value, zero=False, other=", a urllib3.Timeout or None")
     )
+    if limit is not None and limit > _LONGEST_WAIT:
+        msg = f"timeout must be at most {_LONGEST_WAIT} seconds (got {limit}); None waits for ever"
+        raise ValueError(msg)
     return urllib3.Timeout(connect=limit, read=limit)
 
 
@@ -72,11 +79,11 @@ def statuses(name: str, values: Iterable[object]) -> frozenset[int]:
     try:
         given = list(values)
     except TypeError:
-        msg = f"{name} must be status codes, like (503, 429) (got {_shown(values)})"
+        msg = f"{name} must be status codes, like (503, 429) (got {shown(values)})"
         raise TypeError(msg) from None
     for status in given:
         if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
-            msg = f"{name} must hold status codes from 100 to 599 (got {_shown(status)})"
+            msg = f"{name} must hold status codes from 100 to 599 (got {shown(status)})"
             raise ValueError(msg)
     return frozenset(status for status in given if isinstance(status, int))
 
@@ -86,7 +93,7 @@ def verification(value: object) -> bool | str:
     if isinstance(value, bool):
         return value
     if not isinstance(value, (str, os.PathLike)):
-        msg = f"verify_ssl must be True, False or the path of a file or folder of CAs (got {_shown(value)})"
+        msg = f"verify_ssl must be True, False or the path of a file or folder of CAs (got {shown(value)})"
         raise TypeError(msg)
     path = os.fsdecode(cast("str", value))
     if not path or not Path(path).exists():
@@ -98,10 +105,11 @@ def verification(value: object) -> bool | str:
 def manager(value: object) -> urllib3.PoolManager | None:
     """A PoolManager or ProxyManager, or None."""
     if value is not None and not isinstance(value, urllib3.PoolManager):
-        msg = f"manager must be a urllib3 PoolManager or ProxyManager (got {_shown(value)})"
+        msg = f"manager must be a urllib3 PoolManager or ProxyManager (got {shown(value)})"
         raise TypeError(msg)
     return value
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as a message may show it: a number as it is, and the type of anything else."""
     return repr(value) if isinstance(value, (int, float)) else type(value).__name__

@@ -8,6 +8,8 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from .idle import Idle
+
 if TYPE_CHECKING:
     from urllib3._base_connection import BaseHTTPConnection
 
@@ -79,12 +81,14 @@ class Pool(HTTPConnectionPool):
     """Connections to one http origin."""
 
     ConnectionCls = _Connection  # pyright: ignore[reportAssignmentType] # as in urllib3 itself
+    QueueCls = Idle  # type: ignore[assignment] # as in urllib3, it is used by these methods alone
 
 
 class TLSPool(HTTPSConnectionPool):
     """Connections to one https origin."""
 
     ConnectionCls = _TLSConnection  # pyright: ignore[reportAssignmentType]
+    QueueCls = Idle  # type: ignore[assignment] # as in urllib3, it is used by these methods alone
 
 
 class UnverifiedPool(TLSPool):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 
 from .exceptions import ContentError
-from .multipart import Fields, Stream, encode_form, utf8
+from .multipart import Fields, Stream, encode_form, is_reader, utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def encode(data: object, files: Fields | None, headers: Headers, *, serialize: b
         headers.setdefault("Content-Type", "application/json")
     elif isinstance(data, str):
         content = utf8("data", data)
-    elif hasattr(data, "read"):
+    elif is_reader(data):
         content = Stream([cast("Any", data)])
     else:
         msg = (

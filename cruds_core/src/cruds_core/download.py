@@ -21,6 +21,7 @@ _LONGEST = 255  # bytes: what a name may have on the usual file systems
 # What Windows forbids or gives a meaning in a name, the separators of all systems among it.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]) *(\.|$)", re.IGNORECASE)
+_LONGEST_HEADER = 8192  # characters: the time to take one apart grows with the square of its length
 _LONGEST_SUFFIX = 16  # characters: what is longer is no suffix
 
 
@@ -104,6 +105,7 @@ def safe_name(text: str) -> str:
     stem, suffix = PurePath(name).stem, PurePath(name).suffix
     if len(suffix) > _LONGEST_SUFFIX:
         stem, suffix = name, ""
+    stem = stem[:_LONGEST]
     while len((stem + suffix).encode()) > _LONGEST:
         stem = stem[:-1]
     return stem.rstrip(" .") + suffix
@@ -111,7 +113,7 @@ def safe_name(text: str) -> str:
 
 def _disposition(value: str | None) -> str | None:
     """The filename of a Content-Disposition (RFC 6266, section 4.3), by ``filename*`` where that is there."""
-    if value is None:
+    if value is None or len(value) > _LONGEST_HEADER:
         return None
     message = Message()
     message["Content-Disposition"] = value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-import threading
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pluggy
@@ -85,7 +84,6 @@ class Module:
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()  # of its own: a plugin that is slow to import delays no other
-        self._loader: int | None = None
         self._factories: dict[str, Factory] | None = None
         self._failure: tuple[str, BaseException | None] | None = None
 
@@ -99,11 +97,10 @@ class Module:
         Raises:
             BrokenPluginError: It cannot be imported, or broke a rule when it registered.
         """
-        if self._loader == threading.get_ident():
+        if self._lock.is_mine:
             raise offer.broken("it asks for itself while it is loaded")
         with self._lock:
             if self._factories is None and self._failure is None:
-                self._loader = threading.get_ident()
                 try:
                     self._factories = _load(offer.entry_point, names)
                 except KeyboardInterrupt:
@@ -111,8 +108,6 @@ class Module:
                 except BaseException as error:  # a plugin may call sys.exit(), or panic in Rust
                     rule = type(error) is PluginError
                     self._failure = (str(error), error.__cause__) if rule else (_raised(error), error)
-                finally:
-                    self._loader = None
         if self._failure is not None:
             reason, cause = self._failure
             raise offer.broken(reason) from cause

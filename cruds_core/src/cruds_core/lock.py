@@ -1,43 +1,97 @@
-"""Locks that a forked child finds free."""
+"""Locks that a forked child finds free, and that no signal leaves held."""
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import weakref
+from typing import TYPE_CHECKING, Any
 
 from .exceptions import AuthError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Step:
+    """A method that is one in C, which a function finds.
+
+    CPython looks for signals when a function in Python begins, and after a call. So ``with`` sees none
+    between such a method that takes a lock and the block, nor between the block and one that gives it back.
+    """
+
+    def __init__(self, find: Callable[[Any], Callable[..., object]]) -> None:
+        self._find = find
+
+    def __get__(self, lock: object, owner: type | None = None) -> Callable[..., object]:
+        return self if lock is None else self._find(lock)
+
+    def __call__(self, lock: object, *error: object) -> object:  # by an ExitStack
+        return self._find(lock)(*error)
+
 
 class ForkSafeLock:
-    """A threading.Lock that is new in a forked child: a thread of the parent may have held it."""
+    """A lock for ``with`` that is new in a forked child: a thread of the parent may have held it.
+
+    A thread that has it may take it again, as the handler of a signal does in the midst of a block. A handler
+    that raises, as that of Ctrl-C does, leaves it free once the block is left.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         _locks.add(self)
 
-    def acquire(self, *, blocking: bool = True) -> bool:
-        """Take the lock, and say whether it was to be had."""
-        return self._lock.acquire(blocking)
+    # ``with`` takes both of these before it calls the first.
 
-    def release(self) -> None:
-        """Give it back."""
-        if self._lock.locked():  # not in the child of a fork that was made while it was held
-            self._lock.release()
+    @_Step
+    def __enter__(self) -> Callable[..., object]:
+        return self._lock.__enter__
+
+    @_Step
+    def __exit__(self) -> Callable[..., object]:
+        return self._lock.__exit__
+
+    @property
+    def if_free(self) -> IfFree:
+        """The same without waiting: ``with`` raises a StopIteration where it is held, by this thread, too."""
+        return IfFree(self._lock, is_mine=self.is_mine)
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread has it."""
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
 
     def renew(self) -> None:
         """Start with a free lock."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
-    def __enter__(self) -> None:
-        self.acquire()
 
-    def __exit__(self, *_: object) -> None:
-        self.release()
+class IfFree:
+    """A lock for ``with`` that is taken at once, or not at all.
+
+    Args:
+        lock: The lock.
+        is_mine: Whether this thread has it.
+    """
+
+    def __init__(self, lock: threading.RLock, *, is_mine: bool) -> None:
+        # Calls it once, and makes False a StopIteration: one step, as it is in C.
+        attempt = iter(functools.partial(lock.acquire, blocking=False), False)
+        self._enter: Callable[[], object] = iter(()).__next__ if is_mine else attempt.__next__
+        self._exit = lock.__exit__
+
+    @_Step
+    def __enter__(self) -> Callable[..., object]:
+        return self._enter
+
+    @_Step
+    def __exit__(self) -> Callable[..., object]:
+        return self._exit
 
 
 class RenewalLock(ForkSafeLock):
-    """Held by the one thread that gets a new token. It is not to be had twice: that would wait for itself.
+    """Held by the one thread that gets a new token. It is not to be had twice: that would never end.
 
     Args:
         scheme: The name of the class that it belongs to.
@@ -46,31 +100,13 @@ class RenewalLock(ForkSafeLock):
     def __init__(self, scheme: str) -> None:
         super().__init__()
         self._scheme = scheme
-        self._owner: int | None = None
 
-    def acquire(self, *, blocking: bool = True) -> bool:
-        """Take the lock, and say whether it was to be had.
-
-        Raises:
-            AuthError: This thread has it already.
-        """
-        if blocking and self._owner == threading.get_ident():
+    @_Step
+    def __enter__(self) -> Callable[..., object]:
+        if self.is_mine:
             msg = f"{self._scheme} needs its own token to get one; let it use a Client of its own"
             raise AuthError(msg)
-        taken = super().acquire(blocking=blocking)
-        if taken:
-            self._owner = threading.get_ident()
-        return taken
-
-    def release(self) -> None:
-        """Give it back."""
-        self._owner = None
-        super().release()
-
-    def renew(self) -> None:
-        """Start with a free lock."""
-        self._owner = None
-        super().renew()
+        return self._lock.__enter__
 
 
 _locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()

@@ -139,7 +139,7 @@ def encode_form(fields: Fields) -> tuple[bytes | Stream, str]:
     for name, field in _fields(fields):
         text += f"--{boundary}\r\n".encode() + utf8("files", field.render_headers())
         data: object = field.data
-        if hasattr(data, "read"):
+        if is_reader(data):
             parts += [bytes(text), cast("Reader", data)]
             text.clear()
         else:
@@ -148,6 +148,11 @@ def encode_form(fields: Fields) -> tuple[bytes | Stream, str]:
     text += f"--{boundary}--\r\n".encode()
     content_type = f"multipart/form-data; boundary={boundary}"
     return (Stream([*parts, bytes(text)]) if parts else bytes(text)), content_type
+
+
+def is_reader(data: object) -> bool:
+    """Whether it is a file, or anything that reads like one."""
+    return callable(getattr(data, "read", None))
 
 
 def utf8(name: str, text: str) -> bytes:
@@ -165,7 +170,7 @@ def utf8(name: str, text: str) -> bytes:
 
 def _fields(fields: Fields) -> Iterator[tuple[str, RequestField]]:
     items: object = cast("Any", fields).items() if isinstance(fields, Mapping) else fields
-    if isinstance(items, (str, bytes)) or hasattr(items, "read") or not isinstance(items, Iterable):
+    if isinstance(items, (str, bytes)) or is_reader(items) or not isinstance(items, Iterable):
         msg = f"files must be a mapping or (name, value) pairs (got {type(items).__name__})"
         raise ContentError(msg)
     entries = cast("Any", items)
@@ -182,7 +187,7 @@ def _field(pair: Any) -> tuple[str, RequestField]:
         msg = f"files must be a mapping or (name, value) pairs, by names that are str (got {_kind(pair)})"
         raise ContentError(msg)
     name, value = pair
-    if hasattr(value, "read"):  # a bare file is sent under its own name
+    if is_reader(value):  # a bare file is sent under its own name
         path = getattr(value, "name", None)
         value = (PurePath(path).name if isinstance(path, str) else name, value)
     if _is_tuple(value) and not (_is_tuple(value, 2, 3) and isinstance(value[0], (str, type(None)))):

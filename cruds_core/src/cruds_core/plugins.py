@@ -6,6 +6,7 @@ import difflib
 import inspect
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .auth import AuthABC
@@ -17,7 +18,7 @@ from .selection import VARIABLE, Selection, normal
 from .survey import SchemeReport, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from importlib.metadata import EntryPoint
 
     from .event import Observer
@@ -46,6 +47,9 @@ class Plugins:
         allowed: What ``CRUDS_PLUGINS`` holds unless given: names of schemes or distributions that may be
             used, separated by commas; with a ``-`` before it, a name that may not. ``""`` allows none.
         observers: Where observers are kept; a place of its own unless given.
+
+    Raises:
+        TypeError: An argument has the wrong type.
     """
 
     def __init__(
@@ -54,7 +58,10 @@ class Plugins:
         allowed: str | None = None,
         observers: Observers | None = None,
     ) -> None:
-        self._offers = None if entry_points is None else _offers(entry_points)
+        if allowed is not None and not isinstance(allowed, str):
+            msg = f"allowed must be a str (got {type(allowed).__name__})"
+            raise TypeError(msg)
+        self._offers = None if entry_points is None else _offers(_checked(entry_points))
         self._selection = (
             Selection(os.environ.get(VARIABLE)) if allowed is None else Selection(allowed, "allowed")
         )
@@ -91,7 +98,11 @@ class Plugins:
             UnknownSchemeError: No plugin that may be used offers it.
             BrokenPluginError: The plugin that offers it failed.
             PluginConflictError: Several distributions offer it.
+            TypeError: ``scheme`` is not a str.
         """
+        if not isinstance(scheme, str):
+            msg = f"scheme must be a str (got {type(scheme).__name__})"
+            raise TypeError(msg)
         offer = self._offer(scheme)
         with self._lock:
             module = self._loaded.setdefault(f"{offer.distribution}: {offer.entry_point.value}", Module())
@@ -236,6 +247,15 @@ class Plugins:
         elif not alike:
             message += f"; install the distribution that offers it with: {sys.executable} -m pip install ..."
         return UnknownSchemeError(message)
+
+
+def _checked(entry_points: object) -> list[EntryPoint]:
+    given: list[Any] = list(entry_points) if isinstance(entry_points, Iterable) else [entry_points]
+    # importlib_metadata has a class of its own.
+    if wrong := [one for one in given if not all(hasattr(one, name) for name in ("name", "load", "dist"))]:
+        msg = f"entry_points must be entry points (got {type(wrong[0]).__name__})"
+        raise TypeError(msg)
+    return given
 
 
 def _offers(entry_points: Iterable[EntryPoint]) -> list[Offer]:

@@ -6,9 +6,9 @@ from contextlib import suppress
 from urllib.parse import urljoin
 
 from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
 
 from .request import Headers, Request
+from .url import parse_place
 
 #: Redirects followed in one call, as many as the Fetch standard allows (section 4.4).
 MAX_REDIRECTS = 20
@@ -62,7 +62,7 @@ def _target(url: str, location: str) -> str:
     with suppress(UnicodeError):  # headers are read as Latin-1, and servers write UTF-8
         location = location.encode("latin-1").decode()
     try:
-        target = parse_url(urljoin(url, location))
+        target = parse_place(urljoin(url, location))
     except (LocationParseError, ValueError):
         msg = "its Location is not a URL"
         raise Refused(msg) from None

@@ -145,7 +145,12 @@ class Request:
             raise ValueError(msg)
         self.method = method.upper()
         self.url = url
-        self.headers = Headers(headers)
+        try:
+            self.headers = Headers(headers)
+        except (AttributeError, TypeError, ValueError):
+            kind = type(headers).__name__
+            msg = f"headers must be a mapping of names to values that are str (got {kind})"
+            raise TypeError(msg) from None
         self.content = content
 
     def copy(self) -> Request:

@@ -31,6 +31,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # Characters: to mask less would spoil the words of a message, and so tell the secret.
 _SHORTEST = 6
 
+# Lists in lists, in which secrets may be given; a list can hold itself.
+_LEVELS = 4
+
 # Fields whose values are credentials by their meaning, whoever set them.
 _CREDENTIAL_NAME = re.compile(
     r"auth|cookie|token|secret|pass|pwd|sign|session|credential|jwt|private|access|(?<!idempotency-)key",
@@ -69,6 +72,9 @@ class SecretDict(dict[str, Any]):
 
     def __repr__(self) -> str:
         return MASK
+
+
+SecretDict.__name__ = "dict"
 
 
 class Secret:
@@ -158,15 +164,15 @@ def _is_importable(source: Callable[[], str]) -> bool:
     return found is source
 
 
-def hidden(value: Any) -> Any:
+def hidden(value: Any, levels: int = _LEVELS) -> Any:
     """The value, with each text in it a secret, which says nothing in a traceback with its locals."""
     match value:
         case str():
             return SecretText(value)
         case bytes() | bytearray():
             return SecretBytes(value)
-        case list() | tuple() if type(cast("Any", value)) in (list, tuple):
-            return [hidden(one) for one in cast("list[Any]", value)]
+        case list() | tuple() if levels and type(cast("Any", value)) in (list, tuple):
+            return [hidden(one, levels - 1) for one in cast("list[Any]", value)]
         case Mapping():
             return SecretDict(cast("Mapping[str, Any]", value))
         case _:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # The names of the schemes in a WWW-Authenticate: each stands before a parameter, another name or the end.
 _CHALLENGE = re.compile(r"(?:^|,)\s*([A-Za-z][A-Za-z0-9-]*)(?=\s+[A-Za-z0-9]|\s*(?:,|$))")
 
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# One without an end takes the rest: to look for an end from each of its quotes would take half a minute.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 # The schemes of IANA's registry that clients use (RFC 9110, section 16.4.1).
 _SCHEMES = ("basic", "bearer", "digest", "dpop", "hoba", "mutual", "negotiate", "oauth", "vapid")

@@ -16,6 +16,7 @@ from urllib3.util import Url, parse_url
 Params: TypeAlias = "Mapping[Any, Any] | Iterable[tuple[Any, Any]]"
 
 _DEFAULT_PORT = {"http": 80, "https": 443}
+_UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 
 
@@ -72,7 +73,7 @@ class BaseURL:
 
         Raises:
             TypeError: ``uri`` is not a str, or a parameter cannot be written into a query.
-            ValueError: ``uri`` lies outside the base, or has a fragment.
+            ValueError: ``uri`` lies outside the base, or has a fragment; or a parameter is no text in UTF-8.
         """
         if not isinstance(uri, str):
             msg = f"uri must be a str (got {type(uri).__name__})"
@@ -107,6 +108,18 @@ class BaseURL:
         raise ValueError(msg)
 
 
+def parse_place(url: str) -> Url:
+    """The parts of a URL that leads somewhere.
+
+    Raises:
+        LocationParseError: It does not.
+    """
+    parts = parse_url(url)
+    if _UNSENDABLE.search(parts.host or ""):  # which urllib3 takes before 2.7
+        raise LocationParseError(url)
+    return parts
+
+
 def _parse_host(host: str) -> Url:
     if not isinstance(host, str):
         msg = f"host must be a str (got {type(host).__name__})"
@@ -118,7 +131,7 @@ def _parse_host(host: str) -> Url:
         msg = f'host must be a host name or an http(s) URL, for example "api.example.com/v1" (got "{shown}")'
         raise ValueError(msg)
     try:
-        parts = parse_url(f"https://{given}" if schemeless else given)
+        parts = parse_place(f"https://{given}" if schemeless else given)
     except LocationParseError:
         raise ValueError(_unparsable(shown)) from None
     # RFC 9110, section 4.2.4: userinfo in an http URL is deprecated and a way to leak credentials.
@@ -177,6 +190,7 @@ def encode_query(params: Params | None) -> str:
 
     Raises:
         TypeError: ``params`` is neither a mapping nor pairs, or a value is a mapping.
+        ValueError: A name or a value holds a lone surrogate.
     """
     if params is None:
         return ""
@@ -193,7 +207,11 @@ def encode_query(params: Params | None) -> str:
         one = isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)
         values = cast("Iterable[Any]", (value,) if one else value)
         pairs += [(name, _parameter(name, value)) for value in values if value is not None]
-    return urlencode(pairs)
+    try:
+        return urlencode(pairs)
+    except UnicodeEncodeError:
+        pass  # it quotes what may be a secret
+    raise ValueError("params hold a lone surrogate, which no text in UTF-8 can")
 
 
 def _items(params: Params) -> Iterable[tuple[Any, Any]]:

@@ -1,0 +1,340 @@
+"""Every public entry point takes arguments of every type: what comes of it is data, or an error that names one."""
+
+import io
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cruds.demo.api import DemoAPI
+from cruds_auth_basic import ApiKey, Basic, Digest
+from cruds_auth_oauth2 import FileStore, KeyringStore, OAuth2, RedisStore
+from cruds_core import BearerToken, Client, CrudsError, Headers, Plugins, Request, Secret
+
+#: Examples for each entry point: more with CRUDS_TEST_EXAMPLES, as `make fuzz` has it.
+EXAMPLES = int(os.environ.get("CRUDS_TEST_EXAMPLES", "40"))
+
+URL = "https://auth.example.com/token"
+
+
+class OddityError(Exception):
+    """Raised by the caller's own object."""
+
+
+class Odd:
+    """Can be neither shown nor compared."""
+
+    def __repr__(self) -> str:
+        raise OddityError
+
+    def __eq__(self, other: object) -> bool:
+        raise OddityError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class OddText(str):
+    """A text of a class of its own."""
+
+    __slots__ = ()
+
+
+def nested(depth: int) -> list[Any]:
+    """Returns a list in a list, and so on."""
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def circle() -> list[Any]:
+    """Returns a list that holds itself."""
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+TEXT = st.one_of(
+    st.text(max_size=12),
+    st.text(st.characters(categories=["Cs", "Cc", "Lo"]), max_size=6),
+    st.sampled_from(
+        [
+            "",
+            " ",
+            "\x00",
+            "\r\n",
+            "\ud800",
+            "é",
+            "ß.example",
+            "http://",
+            "https://[",
+            "//",
+            "a:b",
+            "http://h:99999",
+        ]
+    ),
+    st.sampled_from(
+        ["https://h\ud800", "%", "%zz", "..", "a/../..", "?", "#", "[", "{", '{"a":', "x" * 300, "9" * 5000]
+    ),
+    st.text(max_size=5).map(OddText),
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([2**63, -(2**63), 10**400, -1, 0, 1, 404]),
+    st.floats(),
+    st.complex_numbers(),
+    TEXT,
+    st.binary(max_size=8),
+)
+
+
+def objects() -> st.SearchStrategy[Any]:
+    """Returns what is neither plain nor a container."""
+    kinds: list[Callable[[], Any]] = [
+        object,
+        Odd,
+        circle,
+        partial(nested, 3000),
+        bytearray,
+        io.StringIO,
+        io.BytesIO,
+        lambda: iter(()),
+        lambda: iter([1]),
+        lambda: range(3),
+        lambda: int,
+        lambda: Client,
+        lambda: len,
+        lambda: lambda: "x",
+        lambda: lambda: 1,
+        lambda: Decimal("NaN"),
+        lambda: datetime.now(UTC),
+        lambda: Path("\x00"),
+        lambda: Path("nowhere"),
+        lambda: memoryview(b"x"),
+        lambda: memoryview(b"abcd").cast("I"),
+        lambda: ValueError("x"),
+        lambda: NotImplemented,
+        lambda: ...,
+        lambda: urllib3.Retry(),
+        lambda: urllib3.Timeout(connect=1),
+        lambda: urllib3.HTTPHeaderDict({"a": "b"}),
+    ]
+    return st.sampled_from(kinds).map(lambda make: make())
+
+
+ANYTHING = st.recursive(
+    st.one_of(SCALARS, objects()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.tuples(TEXT, inner),
+        st.dictionaries(st.one_of(TEXT, st.integers(), st.none(), st.binary(max_size=3)), inner, max_size=3),
+        st.frozensets(SCALARS, max_size=3),
+    ),
+    max_leaves=5,
+)
+
+
+def sign_ins(**options: Any) -> OAuth2:
+    """Returns a scheme with which users sign in."""
+    return OAuth2(
+        "http://127.0.0.1:9/token",
+        "app",
+        "secret",
+        "read",
+        encryption_key="a key",
+        authorization_url="https://auth.example.com/authorize",
+        redirect_uri="http://127.0.0.1/back",
+        timeout=0.2,
+        **options,
+    )
+
+
+def set_attribute(name: str, client: Client, **options: Any) -> None:
+    """Set an attribute of a Client."""
+    setattr(client, name, options[name])
+
+
+OAUTH2: dict[str, Any] = {
+    "url": URL, "client_id": "app", "client_secret": "secret", "scope": "read", "authorization_details": None,
+    "username": None, "password": None, "encryption_key": None, "authorization_url": None, "redirect_uri": None,
+    "state_length": 32, "token_endpoint_auth_method": None, "form_encode_basic": True, "private_key": None,
+    "private_key_id": None, "assertion_audience": None, "token_params": None, "authorization_params": None,
+    "issuer": None, "requires_issuer": False, "revocation_url": None, "leeway": 30.0, "timeout": 1.0,
+    "verify_ssl": True, "manager": None, "store": None, "user": None,
+}  # fmt: skip
+CLIENT: dict[str, Any] = {
+    "host": "127.0.0.1", "auth": None, "manager": None, "timeout": 1.0, "raise_status": True, "retries": 0,
+    "backoff_factor": 0.0, "retry_status_codes": (503,), "serialize": True, "verify_ssl": True,
+    "retry_unsafe": False, "max_response_size": 1000, "plugins": None,
+}  # fmt: skip
+VERB: dict[str, Any] = {"uri": "things", "params": None, "headers": None}
+#: By name: what is called, and arguments with which it works.
+MADE: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
+    "Client": (Client, CLIENT),
+    "BearerToken": (BearerToken, {"token": "abc"}),
+    "Basic": (Basic, {"username": "ada", "password": "pw"}),
+    "Digest": (Digest, {"username": "ada", "password": "pw"}),
+    "ApiKey": (ApiKey, {"name": "X-Key", "key": "k", "location": "header"}),
+    "OAuth2": (OAuth2, OAUTH2),
+    "OAuth2 of a user": (OAuth2, {**OAUTH2, "username": "ada", "password": "pw"}),
+    "OAuth2.get_authorization_url": (
+        lambda **o: sign_ins().get_authorization_url(**o),
+        {"additional_params": None},
+    ),
+    "OAuth2.authorization_request": (
+        lambda **o: sign_ins().authorization_request(**o),
+        {"additional_params": None},
+    ),
+    "OAuth2.parse_authorization_response": (
+        lambda **o: sign_ins().parse_authorization_response(**o),
+        {"redirect_url": "http://127.0.0.1/back?code=c&state=s"},
+    ),
+    "OAuth2.exchange_code_for_token": (
+        lambda **o: sign_ins().exchange_code_for_token(**o),
+        {"authorization_code": "c", "state": "s"},
+    ),
+    "OAuth2.sign_in": (
+        lambda **o: sign_ins().sign_in(**o),
+        {"request": "gAAA", "redirect_url": "http://127.0.0.1/back?code=c&state=s", "user": None},
+    ),
+    "OAuth2.for_user": (lambda **o: sign_ins().for_user(**o), {"user": "ada"}),
+    "OAuth2.from_issuer": (
+        OAuth2.from_issuer,
+        {"issuer": "http://127.0.0.1:9", "client_id": "app", "timeout": 0.2},
+    ),
+    "FileStore": (FileStore, {"path": "tokens"}),
+    "KeyringStore": (KeyringStore, {"service": "cruds"}),
+    "RedisStore": (RedisStore, {"redis": "redis://127.0.0.1:9/0", "prefix": "p", "lifetime": 1.0}),
+    "Secret": (Secret, {"source": "s", "name": "it", "lines": False}),
+    "Headers.override": (lambda **o: Headers().override(**o), {"headers": {"a": "b"}}),
+    "Request": (Request, {"method": "GET", "url": "http://127.0.0.1/", "headers": {}, "content": None}),
+    "Plugins": (Plugins, {"entry_points": None, "allowed": None, "observers": None}),
+    "Plugins.create": (lambda **o: Plugins(()).create(*o.values()), {"scheme": "basic"}),
+    "Plugins.register": (lambda **o: Plugins(()).register(**o), {"observer": None}),
+    "Plugins.unregister": (lambda **o: Plugins(()).unregister(**o), {"observer": None}),
+}
+#: The same of a Client.
+SENT: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
+    "create": (Client.create, {**VERB, "data": {"name": "x"}, "files": None}),
+    "read": (Client.read, VERB),
+    "update": (Client.update, {**VERB, "data": {"name": "x"}, "replace": False, "files": None}),
+    "delete": (Client.delete, VERB),
+    "download": (Client.download, {**VERB, "uri": "health", "path": None, "filename": None}),
+    "request": (Client.request, {**VERB, "method": "GET", "data": None, "files": None}),
+    "request_headers": (partial(set_attribute, "request_headers"), {"request_headers": {}}),
+    "status_ignore": (partial(set_attribute, "status_ignore"), {"status_ignore": ()}),
+}
+
+
+def raised(call: Callable[..., object], options: dict[str, Any]) -> Exception | None:
+    """Returns what a call raises that is not one of our own errors, nor the system's, nor the caller's."""
+    try:
+        call(**options)
+    except (CrudsError, OSError, OddityError):
+        return None
+    except Exception as error:
+        return error
+    return None
+
+
+def judge(call: Callable[..., object], options: dict[str, Any], changed: str) -> None:
+    """Call something, and hold it to the errors that it may raise: each names the argument that was changed."""
+    if (error := raised(call, options)) is not None:
+        assert isinstance(error, (TypeError, ValueError)) and not isinstance(error, UnicodeError), repr(error)
+        assert any(word in str(error) for word in (changed, *ALSO.get(changed, ()))), f"{changed}: {error!r}"
+
+
+#: What messages call an argument where that says more.
+ALSO = {
+    "auth": ("username", "password", "token", "scheme"),
+    "headers": ("header",),
+    "request_headers": ("header",),
+    "source": ("it ",),  # the name that the Secret was given
+    "observer": ("cruds_request",),
+    "location": ("name", "key"),
+}
+
+
+def check(name: str, call: Callable[..., object], options: dict[str, Any]) -> None:
+    """Call something with arguments that work, but for one that is anything."""
+
+    @settings(
+        max_examples=EXAMPLES * max(1, len(options) // 4),
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.sampled_from(sorted(options)), ANYTHING)
+    def judged(changed: str, value: Any) -> None:
+        judge(call, {**options, changed: value}, changed)
+
+    judged()
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_made_or_asked_with_anything(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the type of an argument, it is taken, or refused by an error that names it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    check(name, *MADE[name])
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_what_is_sent_with_anything(
+    name: str, api: DemoAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the type of an argument of a call, it is answered with data, or an error that names it."""
+    monkeypatch.chdir(tmp_path)
+    call, options = SENT[name]
+    with Client(api.url, retries=0, timeout=10) as client:
+        check(name, partial(call, client), options)
+
+
+#: What was found, by the entry point and the argument.
+FOUND: list[tuple[str, str, Callable[[], Any]]] = [
+    ("ApiKey", "location", partial(nested, 3000)),
+    ("Client", "timeout", lambda: 1e83),
+    ("OAuth2", "timeout", lambda: None),
+    ("OAuth2", "token_params", lambda: {"a": circle()}),
+    ("OAuth2 of a user", "password", circle),
+    ("OAuth2 of a user", "private_key", circle),
+    ("OAuth2 of a user", "redirect_uri", lambda: 1),
+    ("OAuth2.exchange_code_for_token", "state", circle),
+    ("OAuth2.for_user", "user", partial(nested, 3000)),
+    ("OAuth2.from_issuer", "timeout", lambda: 1e83),
+    ("OAuth2.get_authorization_url", "additional_params", circle),
+    ("Plugins", "allowed", lambda: 1),
+    ("Plugins", "allowed", lambda: b"a"),
+    ("Plugins", "entry_points", lambda: [None]),
+    ("Plugins", "entry_points", lambda: True),
+    ("Plugins.create", "scheme", lambda: None),
+    ("Plugins.create", "scheme", partial(nested, 3000)),
+    ("Request", "headers", lambda: [None]),
+    ("Request", "headers", lambda: {"a": "", None: True}),
+    ("create", "params", lambda: {"a": "\ud800"}),
+    ("create", "files", lambda: {"a": urllib3.Retry()}),
+]
+
+
+@pytest.mark.parametrize(("name", "argument", "make"), FOUND, ids=range(len(FOUND)))
+def test_what_was_found_is_refused(api: DemoAPI, name: str, argument: str, make: Callable[[], Any]) -> None:
+    """What once got through the checks of an argument is refused by name."""
+    call, options = SENT[name] if name in SENT else MADE[name]
+    with Client(api.url, retries=0) as client, pytest.raises((TypeError, ValueError, CrudsError)) as caught:
+        (partial(call, client) if name in SENT else call)(**{**options, argument: make()})
+    assert type(caught.value) in (TypeError, ValueError) or name == "create"
+    assert any(word in str(caught.value) for word in (argument, *ALSO.get(argument, ())))
