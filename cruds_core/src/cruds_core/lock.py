@@ -17,7 +17,11 @@ class ForkSafeLock:
         _locks.add(self)
 
     def acquire(self, *, blocking: bool = True) -> bool:
-        """Take the lock, and say whether it was to be had."""
+        """Take the lock, and say whether it was to be had.
+
+        Args:
+            blocking: Whether to wait for it.
+        """
         return self._lock.acquire(blocking)
 
     def release(self) -> None:
