@@ -24,11 +24,12 @@ test: $(UV) ## Run the tests (ARGS="-k digest" chooses among them)
 	@$(SYNC) --group test
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
-lint: $(UV) ## Check style and types
+lint: $(UV) ## Check style, spelling and types
 	@$(SYNC) --group lint
 	@failed=0; \
 	$(VENV)/bin/ruff check . || failed=1; \
 	$(VENV)/bin/ruff format --check . || failed=1; \
+	$(VENV)/bin/codespell || failed=1; \
 	$(VENV)/bin/mypy || failed=1; \
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python || failed=1; \
 	exit $$failed
@@ -41,8 +42,8 @@ links: $(UV) ## Ask the network whether the links to elsewhere still lead there
 	@$(SYNC) --group docs
 	@$(VENV)/bin/python -m sphinx -b linkcheck -q -E docs build/links
 
-pictures: ## Draw the pictures of docs/explanation anew (needs Graphviz)
-	@python3 docs/explanation/draw.py
+pictures: ## Draw the pictures of docs/pictures anew (needs Graphviz)
+	@python3 docs/pictures/draw.py
 
 clean: ## Remove what the commands above made
 	rm -rf .venv* .uv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -25,6 +25,7 @@ logging.getLogger("sphinx.sphinx.directives.other").addFilter(
 )
 
 html_theme = "furo"
+pygments_dark_style = "a11y-high-contrast-dark"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 

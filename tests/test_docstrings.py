@@ -4,8 +4,10 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -37,20 +39,25 @@ FURTHER = (
 OURS = ("cruds.", "cruds_core.", "cruds_auth_")
 
 
+def named() -> list[tuple[str, Any]]:
+    """Returns every public name, with its module, and what it names."""
+    modules = {module: importlib.import_module(module) for module in MODULES}
+    paths = [f"{module}.{name}" for module in MODULES for name in vars(modules[module])["__all__"]]
+    return [(path, attrgetter(path.partition(".")[2])(sys.modules[path.partition(".")[0]])) for path in paths]
+
+
 def public() -> dict[str, Any]:
     """Returns the public classes and functions, by where they are defined."""
-    named = [
-        (importlib.import_module(module), name)
-        for module in MODULES
-        for name in vars(importlib.import_module(module))["__all__"]
+    further = [
+        attrgetter(name)(importlib.import_module(module))
+        for module, _, name in (path.rpartition(".") for path in FURTHER)
     ]
-    named += [(importlib.import_module(path.rpartition(".")[0]), path.rpartition(".")[2]) for path in FURTHER]
-    found = [getattr(module, name) for module, name in named]
-    return {
-        f"{one.__module__}.{one.__qualname__}": one
-        for one in found
+    found = [
+        one
+        for one in [*further, *(value for _, value in named())]
         if inspect.isclass(one) or inspect.isfunction(one)
-    }
+    ]
+    return {f"{one.__module__}.{one.__qualname__}": one for one in found}
 
 
 def methods(cls: type) -> Iterator[tuple[str, Any]]:
