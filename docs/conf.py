@@ -43,7 +43,6 @@ default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 80
@@ -87,6 +86,18 @@ def find_home(app: Sphinx, env: BuildEnvironment, node: Element, text: TextEleme
     )
 
 
+def without_object(_app: Sphinx, _name: str, _cls: type, _options: object, bases: list[type]) -> None:
+    """Leave out what every class is."""
+    bases[:] = [base for base in bases if base is not object]
+
+
+def without_signature(_app: Sphinx, what: str, _name: str, cls: type, *_: object) -> tuple[str, str] | None:
+    """Leave out how an error is made where it is made like the one above it."""
+    return ("", "") if what == "exception" and "__init__" not in vars(cls) else None
+
+
 def setup(app: Sphinx) -> None:
-    """Have names looked for before intersphinx does (priority 500)."""
+    """Connect them all. Names are looked for before intersphinx does that (priority 500)."""
     app.connect("missing-reference", find_home, priority=400)
+    app.connect("autodoc-process-bases", without_object)
+    app.connect("autodoc-process-signature", without_signature)

@@ -71,7 +71,7 @@ def in_reference() -> dict[str, Any]:
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=path_of(page)) for page in PAGES])
 def test_a_link_leads_somewhere(page: Path) -> None:
-    """Each link that does not leave the repository names a file that is there, and a heading that is in it."""
+    """Each link that does not leave the repository names a file that is there, and a heading in it."""
     links = re.findall(r"\]\(<?([^)>\s]+)", prose(page)) + re.findall(r'(?:src|href)="([^"]+)"', prose(page))
     for link in links:
         path, _, anchor = link.partition("#")
@@ -118,7 +118,7 @@ def test_a_picture_is_that_of_its_source(source: Path) -> None:
 
 @pytest.mark.parametrize("source", [pytest.param(source, id=source.stem) for source in PICTURES])
 def test_a_picture_can_be_read_on_a_telephone(source: Path) -> None:
-    """A picture is so narrow that its text is not much smaller on a screen of 390 pixels than in the prose."""
+    """A picture is so narrow that its text can be read on a screen of 390 pixels."""
     picture = source.with_suffix(".svg").read_text(encoding="utf-8")
     (width,) = re.findall(r'viewBox="0 0 ([\d.]+) ', picture)
     smallest = min(float(size) for size in re.findall(r'font-size="([\d.]+)"', picture))

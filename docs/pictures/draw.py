@@ -1,4 +1,4 @@
-"""Draws the pictures: `make pictures`. Graphviz lays out what a .dot file says, and the colours are added here.
+"""Draws the pictures: `make pictures`. Graphviz lays out what a .dot file says; the colours are added here.
 
 A picture has those of the reader's light or dark, and a background of its own: it can be read on any page.
 """
@@ -40,7 +40,7 @@ text { font-family: system-ui, "Segoe UI", Roboto, Helvetica, Arial, sans-serif;
 
 def mark(source: Path) -> str:
     """Returns what a picture says of what it was drawn from: it is out of date where that has changed."""
-    drawn_from = source.read_bytes() + Path(__file__).read_bytes()
+    drawn_from = source.read_bytes() + STYLE.encode()
     return f"<!-- {source.name}, {hashlib.sha256(drawn_from).hexdigest()[:16]}; make pictures -->"
 
 

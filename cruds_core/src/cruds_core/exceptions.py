@@ -15,7 +15,7 @@ CrudsError
 ├── ContentError                  data that cannot be encoded
 │   ├── BrokenResponseError       an answer whose content broke off (also RequestError)
 │   │   └── TruncatedResponseError    shorter than it said it was
-│   ├── DecompressionError        an answer whose content coding is broken (also RequestError)
+│   ├── DecompressionError        an answer whose coding is broken (also RequestError)
 │   └── ResponseTooLargeError     an answer over max_response_size (also RequestError)
 ├── AuthError                     credentials could not be had, or were refused for good
 └── PluginError                   an auth plugin cannot be used
