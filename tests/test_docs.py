@@ -32,6 +32,14 @@ def test_an_example_runs(example: str, stage: Stage) -> None:
         assert stage.said == [f"[{', '.join(['[]'] * 10)}]"]
 
 
+def test_the_readme_shows_what_its_first_example_prints(stage: Stage) -> None:
+    """The text below the first example of the README is what it prints."""
+    stage.run(blocks("README.md")[0])
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = page.partition("```text\n")[2].partition("```")[0]
+    assert shown.replace("https://api.example.com/v1", stage.api.url).splitlines() == stage.said
+
+
 def test_the_store_of_the_documents_keeps_the_contract(tmp_path: Path) -> None:
     """The store that docs/stores.md shows passes its own tests, as they stand there."""
     [example] = [param.values[0] for param in EXAMPLES if "(StoreContract)" in str(param.values[0])]
