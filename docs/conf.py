@@ -91,9 +91,11 @@ def without_object(_app: Sphinx, _name: str, _cls: type, _options: object, bases
     bases[:] = [base for base in bases if base is not object]
 
 
-def without_signature(_app: Sphinx, what: str, _name: str, cls: type, *_: object) -> tuple[str, str] | None:
+def without_signature(
+    _app: Sphinx, what: str, _name: str, cls: type, _options: object, signature: str | None, _returns: object
+) -> tuple[str, str] | None:
     """Leave out how an error is made where it is made like the one above it."""
-    return ("", "") if what == "exception" and "__init__" not in vars(cls) else None
+    return ("", "") if what == "exception" and signature and "__init__" not in vars(cls) else None
 
 
 def setup(app: Sphinx) -> None:

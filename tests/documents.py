@@ -16,7 +16,7 @@ from cruds.demo.authorization import AuthorizationServer
 
 ROOT = Path(__file__).parents[1]
 PLACES = ("*.md", "cruds_*/README.md", "docs/**/*.md")
-PAGES = sorted(page for place in PLACES for page in ROOT.glob(place))
+PAGES = sorted(page for place in PLACES for page in ROOT.glob(place) if "node_modules" not in page.parts)
 
 
 def blocks(page: Path | str) -> list[str]:

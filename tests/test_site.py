@@ -10,24 +10,27 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from documents import PAGES, ROOT
 from servers.process import require
 from test_docstrings import FURTHER, named
 
-ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PLACES = ("*.md", "cruds_*/README.md", "docs/**/*.md")
-PAGES = sorted(page for place in PLACES for page in ROOT.glob(place) if "node_modules" not in page.parts)
 PICTURES = sorted((DOCS / "pictures").glob("*.dot"))
 FENCED = re.compile(r"^(`{3,}|~{3,})(.*?)\n(.*?)^\1", re.MULTILINE | re.DOTALL)
 
 #: Code that tests/test_docs.py does not run, by page and language, and what holds it to the truth instead.
 NOT_RUN = {
     ("README.md", "console"): ".ci/run runs both commands",
+    ("README.md", "text"): "tests/test_docs.py, to the letter",
     ("docs/authors.md", "console"): "tests/test_packaging.py runs them",
+    ("docs/howto/from-httpx.md", "py"): "nothing: httpx is not installed here",
+    ("docs/howto/from-requests.md", "py"): "tests/test_howto.py runs it with requests",
     ("docs/migrating.md", "py"): "tests/peer/test_migrating.py; it is for CRUDs 1.x",
     ("docs/plugins.md", "console"): "tests/test_plugins_page.py, to the letter",
     ("docs/plugins.md", "text"): "tests/test_plugins_page.py, to the letter",
     ("docs/stores.md", "text"): "nothing: Spark is not run, as the page says",
+    ("docs/tutorial.md", "console"): "nothing: tests/test_packaging.py has other ways to install",
+    ("docs/tutorial.md", "text"): "tests/test_howto.py, but for the port",
 }
 
 
