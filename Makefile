@@ -9,7 +9,7 @@ SYNC = $(UV) sync --quiet --no-dev --inexact $(if $(PYTHON),--python $(PYTHON))
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 export PATH := $(CURDIR)/.uv/bin:$(PATH)
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint docs links pictures clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -24,17 +24,29 @@ test: $(UV) ## Run the tests (ARGS="-k digest" chooses among them)
 	@$(SYNC) --group test
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
-lint: $(UV) ## Check style and types
+lint: $(UV) ## Check style, spelling and types
 	@$(SYNC) --group lint
 	@failed=0; \
 	$(VENV)/bin/ruff check . || failed=1; \
 	$(VENV)/bin/ruff format --check . || failed=1; \
+	$(VENV)/bin/codespell || failed=1; \
 	$(VENV)/bin/mypy || failed=1; \
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python || failed=1; \
 	exit $$failed
 
+docs: $(UV) ## Build the site into build/docs, without a network
+	@$(SYNC) --group docs
+	@$(VENV)/bin/python -m sphinx -n -W --keep-going -q -E docs build/docs
+
+links: $(UV) ## Ask the network whether the links to elsewhere still lead there
+	@$(SYNC) --group docs
+	@$(VENV)/bin/python -m sphinx -b linkcheck -q -E docs build/links
+
+pictures: ## Draw the pictures of docs/pictures anew (needs Graphviz)
+	@python3 docs/pictures/draw.py
+
 clean: ## Remove what the commands above made
-	rm -rf .venv* .uv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv* .uv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .uv/bin/uv:
 	@python3 -m venv .uv

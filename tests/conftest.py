@@ -14,6 +14,7 @@ import servers.proxy
 import servers.redis
 import servers.tls
 from distributions import Site
+from documents import Stage, staged
 
 from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
@@ -95,6 +96,13 @@ def api() -> Iterator[DemoAPI]:
     """An embedded JSON API with collections, as empty as it starts."""
     with DemoAPI() as server:
         yield server
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """A place where the examples of the documents run."""
+    with staged(monkeypatch, tmp_path) as stage:
+        yield stage
 
 
 @pytest.fixture

@@ -1,64 +1,43 @@
 """The examples of the README and the documents run, against the embedded API."""
 
-import builtins
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from documents import PAGES, ROOT, Stage, blocks
 
-from cruds.demo.api import DemoAPI
-from cruds.demo.authorization import AuthorizationServer
-
-ROOT = Path(__file__).parents[1]
-PLACES = ("*.md", "cruds_*/README.md", "docs/*.md", "docs/examples/*/README.md")
-PAGES = [page for place in PLACES for page in ROOT.glob(place)]
+HOWTO = ROOT / "docs" / "howto"
+#: The how-to pages and the tutorial are run by tests/test_howto.py, which looks at what they do.
 EXAMPLES = [
     pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
-    for page in sorted(PAGES)
-    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S), 1)
+    for page in PAGES
+    if page.parent != HOWTO and page.name != "tutorial.md"
+    for number, block in enumerate(blocks(page), 1)
 ]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of a pool, while the servers have threads
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_example_runs(example: str, stage: Stage) -> None:
     """Every Python example of the documents runs as it stands, with the API's address put in."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with (
-        AuthorizationServer(client_id="a-client", client_secret="a secret") as authority,
-        DemoAPI(
-            username="ada",
-            password="secret",
-            token=lambda token: token == "a bearer token" or authority.is_active(token),
-        ) as api,
-    ):
-        code = re.sub(r"https?://api\.example\.com(/v1)?", api.url, example)
-        code = re.sub(r"api\.example\.com(/v1)?", api.url.removeprefix("http://"), code)
-        code = re.sub(r"https://auth\.example\.com", authority.url, code)
-        module = ModuleType("example")
-        monkeypatch.setitem(sys.modules, "example", module)  # what it defines can be imported, as by a pickle
-        said: list[str] = []
+    module = stage.run(example)
+    if "def callback(session, url)" in example:
+        session: dict[str, str] = {}
+        assert module.callback(session, stage.authority.sign_in(module.login(session))) == []
+    if "def main()" in example:
+        module.main()
+        assert stage.said == [f"[{', '.join(['[]'] * 10)}]"]
 
-        def show(*words: object) -> None:
-            said.append(" ".join(map(str, words)))
 
-        def ask(_: str) -> str:
-            """A user who goes where the program says, and tells where the browser was sent."""
-            return authority.sign_in(said[-1].split()[-1])
-
-        monkeypatch.setattr(builtins, "print", show)
-        monkeypatch.setattr(builtins, "input", ask)
-        exec(compile(code, "example", "exec"), vars(module))  # noqa: S102 - our own text
-        if "def callback(session, url)" in example:
-            session: dict[str, str] = {}
-            assert module.callback(session, authority.sign_in(module.login(session))) == []
-        if "def main()" in example:
-            module.main()
-            assert said == [f"[{', '.join(['[]'] * 10)}]"]
+def test_the_readme_shows_what_its_first_example_prints(stage: Stage) -> None:
+    """The text below the first example of the README is what it prints."""
+    stage.run(blocks("README.md")[0])
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = page.partition("```text\n")[2].partition("```")[0]
+    assert shown.replace("https://api.example.com/v1", stage.api.url).splitlines() == stage.said
 
 
 def test_the_store_of_the_documents_keeps_the_contract(tmp_path: Path) -> None:
@@ -79,13 +58,6 @@ def test_the_store_of_the_documents_keeps_the_contract(tmp_path: Path) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120)
     assert ran.returncode == 0, ran.stdout
     assert " passed" in ran.stdout
-
-
-def test_local_links_lead_somewhere() -> None:
-    """Every relative link of the documents names a file that is there."""
-    for page in PAGES:
-        for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_the_tests_that_the_security_page_names_are_there() -> None:

@@ -261,12 +261,17 @@ ROUTES: dict[str, dict[str, Callable[..., Reply]]] = {
 
 
 class DemoAPI(Server):
-    """The API, from its construction until `close()`: a context manager.
+    """The API, from its construction until ``close()``: a context manager.
 
     Args:
         username: of the Basic credentials; this and the next two are random unless given.
         password: of the Basic credentials.
         token: the bearer token, or a callable that says whether one is good.
+
+    Attributes:
+        url: where it listens, without a trailing slash.
+        requests: what arrived, in the order of the answers, each with ``method``, ``target``, ``status``
+            and ``headers``.
     """
 
     def __init__(

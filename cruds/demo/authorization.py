@@ -108,7 +108,7 @@ ENDPOINTS: dict[str, tuple[str, Callable[[Endpoints], Reply]]] = {
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AuthorizationServer(Server):
-    """The server, from its construction until `close()`: a context manager, with one client and one user.
+    """The server, from its construction until ``close()``: a context manager, with one client and one user.
 
     All of its settings may be changed while it runs.
 
@@ -124,7 +124,8 @@ class AuthorizationServer(Server):
         redirect_uri: the one that is registered; any is accepted unless given.
 
     Attributes:
-        issuer: the same as `url`; the endpoints are `token_url`, `authorization_url` and `revocation_url`.
+        issuer: the same as ``url``; the endpoints are ``token_url``, ``authorization_url`` and
+            ``revocation_url``.
         denies: whether the user denies what authorization requests ask for.
         delay: seconds between the execution of a token request and its answer; other requests go on.
         answers: the answers to the next token requests, which then are not executed.
@@ -160,7 +161,11 @@ class AuthorizationServer(Server):
         return AUTH_METHODS[:2] if self.client_secret else AUTH_METHODS[2:]
 
     def is_active(self, token: str) -> bool:
-        """Say whether an access token was issued, and has neither expired nor been revoked."""
+        """Say whether an access token was issued, and has neither expired nor been revoked.
+
+        Args:
+            token: the access token.
+        """
         with self.lock:
             credential = self.issued["access_token"].get(token)
             return credential is not None and credential.is_active()
@@ -179,6 +184,9 @@ class AuthorizationServer(Server):
 
     def sign_in(self, authorization_url: str) -> str:
         """Request a URL as a browser does, and return the Location of the redirect without following it.
+
+        Args:
+            authorization_url: where the client sends the browser.
 
         Raises:
             ValueError: the answer is no redirect; the text is its content.

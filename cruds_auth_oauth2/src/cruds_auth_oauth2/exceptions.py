@@ -31,7 +31,11 @@ __all__ = [
 
 
 class OAuth2Error(AuthError):
-    """Base of the errors of this plugin. Never raised itself."""
+    """Base of the errors of this plugin. Never raised itself.
+
+    Args:
+        message: What happened, and what to do.
+    """
 
     def __init__(
         self,

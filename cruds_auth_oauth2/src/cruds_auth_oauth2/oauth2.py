@@ -294,6 +294,9 @@ class OAuth2(AuthABC):
     def authenticate(self, request: Request) -> None:
         """Send ``Authorization: Bearer`` with the `access_token` (RFC 6750, section 2.1).
 
+        Args:
+            request: The request, to be changed.
+
         Raises:
             OAuthAccessTokenError: There is none to be had.
         """
@@ -338,7 +341,7 @@ class OAuth2(AuthABC):
 
     @property
     def token(self) -> Token | None:
-        """What is known of the access token that is held: scope, expiry and type; None while none is."""
+        """The access token that is held, with its scope, expiry and type; None while none is."""
         return self._tokens.token
 
     def clear(self) -> None:
@@ -410,6 +413,7 @@ class OAuth2(AuthABC):
 
         Raises:
             OAuthStateError: No sign-in of this state is pending here (a RuntimeError).
+            OAuthAuthorizationError: The code cannot be one, or the object is not made for sign-ins.
             OAuthAccessTokenError: The authorization server refused the code, or gave no answer.
         """
         authorization_code, state = hidden(authorization_code), hidden(state)

@@ -78,15 +78,27 @@ class Token:
         return cast("dict[str, Any]", json.loads(self._parameters.open()))
 
     def is_valid(self, now: float) -> bool:
-        """Whether it has not expired at a time, in seconds since the epoch."""
+        """Whether it has not expired at a time.
+
+        Args:
+            now: The time, in seconds since the epoch.
+        """
         return now < self._expires
 
     def is_fresh(self, now: float) -> bool:
-        """Whether it need not be renewed yet."""
+        """Whether it need not be renewed yet.
+
+        Args:
+            now: The time, in seconds since the epoch.
+        """
         return now < self._renews
 
     def usefulness(self, now: float) -> float | None:
-        """Seconds until neither it nor its refresh token is of use; None where nobody knows."""
+        """Seconds until neither it nor its refresh token is of use; None where nobody knows.
+
+        Args:
+            now: The time, in seconds since the epoch.
+        """
         own = None if self._expires == math.inf else max(self._expires - now, 1.0)
         if not self.refreshes or own is None:
             return own
@@ -116,6 +128,9 @@ class Token:
     @classmethod
     def restore(cls, fields: SecretDict) -> Self:
         """The token of a `record`.
+
+        Args:
+            fields: The record.
 
         Raises:
             KeyError: Something is missing.

@@ -62,6 +62,9 @@ class AuthABC(ABC):
         Called for every attempt with a fresh request: absolute URL, headers, content as bytes or a reader.
         The transport rewinds a reader afterwards.
 
+        Args:
+            request: The request, to be changed.
+
         Raises:
             AuthError: There are no credentials to add.
         """

@@ -181,7 +181,7 @@ class Client:
             headers: Headers for this call.
 
         Returns:
-            What the answer holds: a JSON value, or bytes where it is not JSON; ``b""`` for no content.
+            A JSON value, or bytes where the answer is not JSON; ``b""`` for no content.
 
         Raises:
             StatusError: The answer has an error status: ClientError, ServerError or RedirectError.
@@ -195,7 +195,23 @@ class Client:
     def read(
         self, uri: str, params: Params | None = None, *, headers: Mapping[str, str] | None = None
     ) -> Any:
-        """Read something: a GET. Arguments, answer and errors as `create`."""
+        """Read something: a GET.
+
+        Args:
+            uri: Where, below ``host``.
+            params: Query parameters: a sequence repeats its name, None is left out.
+            headers: Headers for this call.
+
+        Returns:
+            A JSON value, or bytes where the answer is not JSON; ``b""`` for no content.
+
+        Raises:
+            StatusError: The answer has an error status: ClientError, ServerError or RedirectError.
+            RequestError: There was no usable answer.
+            ContentError: The answer is broken or too large.
+            AuthError: There were no credentials.
+            ValueError: ``uri`` lies outside ``host``.
+        """
         return self.request("GET", uri, params=params, headers=headers).data
 
     def update(
@@ -208,13 +224,48 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Change something: a PATCH, or a PUT with ``replace``. The rest as `create`."""
+        """Change something: a PATCH, or a PUT with ``replace``.
+
+        Args:
+            uri: Where, below ``host``.
+            data: As in `create`.
+            params: Query parameters: a sequence repeats its name, None is left out.
+            replace: Whether ``data`` is the whole of the new state (PUT), or what changes (PATCH).
+            files: Fields of a form, as in `create`.
+            headers: Headers for this call.
+
+        Returns:
+            A JSON value, or bytes where the answer is not JSON; ``b""`` for no content.
+
+        Raises:
+            StatusError: The answer has an error status: ClientError, ServerError or RedirectError.
+            RequestError: There was no usable answer.
+            ContentError: ``data`` or ``files`` cannot be encoded, or the answer is broken or too large.
+            AuthError: There were no credentials.
+            ValueError: ``uri`` lies outside ``host``.
+        """
         return self.request("PUT" if replace else "PATCH", uri, data, params, files, headers=headers).data
 
     def delete(
         self, uri: str, params: Params | None = None, *, headers: Mapping[str, str] | None = None
     ) -> Any:
-        """Remove something: a DELETE. Arguments, answer and errors as `create`."""
+        """Remove something: a DELETE.
+
+        Args:
+            uri: Where, below ``host``.
+            params: Query parameters: a sequence repeats its name, None is left out.
+            headers: Headers for this call.
+
+        Returns:
+            A JSON value, or bytes where the answer is not JSON; ``b""`` for no content.
+
+        Raises:
+            StatusError: The answer has an error status: ClientError, ServerError or RedirectError.
+            RequestError: There was no usable answer.
+            ContentError: The answer is broken or too large.
+            AuthError: There were no credentials.
+            ValueError: ``uri`` lies outside ``host``.
+        """
         return self.request("DELETE", uri, params=params, headers=headers).data
 
     def download(
@@ -245,8 +296,11 @@ class Client:
         Raises:
             NotADirectoryError: ``path`` is no folder.
             FileExistsError: A file of that name exists.
-            ValueError: Nothing names the file.
-            StatusError: The answer has an error status, whether or not such raise elsewhere.
+            ValueError: Nothing names the file, or ``uri`` lies outside ``host``.
+            StatusError: The answer has an error status, whether or not such raise elsewhere; or no content.
+            RequestError: There was no usable answer.
+            ContentError: The content of the answer is broken.
+            AuthError: There were no credentials.
         """
         sink = FileSink(path, filename)
         response = self._send("GET", uri, None, params, None, headers, sink)
@@ -280,7 +334,10 @@ class Client:
 
         Raises:
             ValueError: ``method`` is not a token, or ``uri`` lies outside ``host``.
-            CrudsError: As in `create`.
+            StatusError: The answer has an error status that is not to be returned.
+            RequestError: There was no usable answer.
+            ContentError: ``data`` or ``files`` cannot be encoded, or the answer is broken or too large.
+            AuthError: There were no credentials.
         """
         return self._send(method, uri, data, params, files, headers)
 

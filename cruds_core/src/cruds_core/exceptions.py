@@ -15,7 +15,7 @@ CrudsError
 ├── ContentError                  data that cannot be encoded
 │   ├── BrokenResponseError       an answer whose content broke off (also RequestError)
 │   │   └── TruncatedResponseError    shorter than it said it was
-│   ├── DecompressionError        an answer whose content coding is broken (also RequestError)
+│   ├── DecompressionError        an answer whose coding is broken (also RequestError)
 │   └── ResponseTooLargeError     an answer over max_response_size (also RequestError)
 ├── AuthError                     credentials could not be had, or were refused for good
 └── PluginError                   an auth plugin cannot be used
@@ -68,7 +68,11 @@ class CrudsError(Exception):
 
 
 class RequestError(CrudsError, urllib3.exceptions.HTTPError):
-    """A request that got no usable answer. The error of urllib3 is its ``__cause__``."""
+    """A request that got no usable answer. The error of urllib3 is its ``__cause__``.
+
+    Args:
+        message: What happened, and what to do.
+    """
 
     def __init__(self, message: str, *, method: str = "", url: str = "", attempts: int = 0) -> None:
         super().__init__(message)
@@ -108,11 +112,14 @@ class StatusError(CrudsError, urllib3.exceptions.HTTPError):
     """An answer whose status is an error. It carries the whole answer.
 
     Its message shows up to 1 KB of the content, with the credentials that were sent masked.
+
+    Args:
+        message: What happened.
     """
 
     def __init__(self, message: str, *, response: Response) -> None:
         super().__init__(message)
-        #: The answer: status, headers, content and data.
+        #: The answer, with status, headers, content and data.
         self.response = response
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -47,7 +47,11 @@ class Offer(NamedTuple):
 
     @classmethod
     def of(cls, entry_point: EntryPoint) -> Self:
-        """The offer that an entry point makes."""
+        """The offer that an entry point makes.
+
+        Args:
+            entry_point: The entry point.
+        """
         if entry_point.dist is None:
             return cls(entry_point.name, entry_point.module, None, None, entry_point)
         try:
@@ -64,7 +68,11 @@ class Offer(NamedTuple):
         return cls(entry_point.name, name, version or told or None, str(folder), entry_point)
 
     def broken(self, reason: str) -> BrokenPluginError:
-        """The error that says which plugin is broken, why, and how to mend it or be rid of it."""
+        """The error that says which plugin is broken, why, and how to mend it or be rid of it.
+
+        Args:
+            reason: Why.
+        """
         remedy = self.removal
         if self.leftover is None:
             remedy = f"upgrade it with: {_PIP} install --upgrade {self.distribution}; or {remedy}"

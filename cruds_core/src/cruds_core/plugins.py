@@ -83,6 +83,7 @@ class Plugins:
             BrokenPluginError: The plugin that offers it failed.
             PluginConflictError: Several distributions offer it.
             TypeError: An option is missing, or is none of the scheme's.
+            ValueError: An option has a value that the scheme cannot work with.
         """
         factory = self.factory(scheme)
         _check_options(scheme, factory, options)
@@ -92,7 +93,10 @@ class Plugins:
         return auth
 
     def factory(self, scheme: str) -> Factory:
-        """What builds a scheme: mostly its class.
+        """What builds a scheme, mostly its class.
+
+        Args:
+            scheme: The name, as its distribution declares it.
 
         Raises:
             UnknownSchemeError: No plugin that may be used offers it.
@@ -184,6 +188,9 @@ class Plugins:
 
     def unregister(self, observer: object) -> None:
         """Take an observer away. It is still told of the end of attempts that it saw start.
+
+        Args:
+            observer: What was registered.
 
         Raises:
             PluginError: It is not registered.

@@ -29,11 +29,23 @@ class Reader(Protocol):
     """Content that is read while it is sent: a binary file, or anything that reads like one."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, at most ``size``; ``b""`` at the end."""
+        """The next bytes; ``b""`` at the end.
+
+        Args:
+            size: How many bytes at most; all of them with -1.
+        """
         ...
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go to a place."""
+        """Go to a place.
+
+        Args:
+            offset: Bytes from where ``whence`` says.
+            whence: 0 for the start, 1 for where the reader is, 2 for the end.
+
+        Returns:
+            The place, in bytes from the start.
+        """
         ...
 
     def seekable(self) -> bool:
@@ -41,7 +53,7 @@ class Reader(Protocol):
         ...
 
 
-#: The content of a request: bytes, a reader, or None for no content.
+#: What a request holds, which is bytes, a reader, or None for no content.
 Content: TypeAlias = "bytes | Reader | None"
 
 
@@ -81,6 +93,9 @@ class Headers(HTTPHeaderDict):
 
     def override(self, headers: Mapping[str, str]) -> None:
         """Set headers, in place of others of the same names.
+
+        Args:
+            headers: Values by name.
 
         Raises:
             TypeError: ``headers`` is no mapping, or a name is not a str.
@@ -131,7 +146,11 @@ class Request:
         method: The method, in capitals.
         url: The absolute URL with its query, percent-encoded as it will be sent.
         headers: The headers, without those that the connection adds (Host, Content-Length of bytes).
-        content: The content: bytes, a reader (seekable, unless it came from a stream), or None.
+        content: Bytes, a reader (seekable, unless it came from a stream), or None for no content.
+
+    Raises:
+        TypeError: ``method`` is not a str.
+        ValueError: ``method`` is not a token (RFC 9110, section 9.1).
     """
 
     __slots__ = ("content", "headers", "method", "url")
@@ -164,7 +183,7 @@ class Request:
 
     @property
     def shown_url(self) -> str:
-        """The URL as it may be shown: without its query."""
+        """The URL without its query, as it may be shown."""
         return without_query(self.url)
 
     @property
@@ -174,7 +193,10 @@ class Request:
 
     @property
     def host(self) -> str:
-        """The Host header as it will be sent: the caller's own, or host and port (RFC 9110, section 7.2)."""
+        """The Host header as it will be sent, be it the caller's own or made of host and port.
+
+        RFC 9110, section 7.2.
+        """
         origin = self.origin._replace(host=self.origin.host.removesuffix("."))
         return self.headers.get("Host") or str(origin).partition("://")[2]
 

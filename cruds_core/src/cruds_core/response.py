@@ -23,6 +23,9 @@ _UNCUT = Retry(retry_after_max=2**62)
 class Response:
     """An answer whose content has been read.
 
+    Args:
+        deserialize: Whether `data` decodes the content.
+
     Attributes:
         method: The method of the request that was answered; after a redirect it may be GET.
         url: The URL that answered, without query and credentials.
@@ -53,7 +56,7 @@ class Response:
 
     @cached_property
     def data(self) -> Any:
-        """The content decoded: a JSON value, or bytes where it is not JSON."""
+        """The decoded content, which is a JSON value, or bytes where it is not JSON."""
         return decode(self.content, self.headers.get("Content-Type")) if self._deserialize else self.content
 
     @property

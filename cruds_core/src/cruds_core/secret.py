@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: What stands where a secret stood.
 MASK = "***"
 
-#: A secret as a scheme takes it: the text, or a callable that returns it, asked at each use.
+#: What a scheme takes as a secret, the text or a callable that returns it, asked at each use.
 SecretSource: TypeAlias = "str | Callable[[], str]"
 
 # RFC 9110, section 5.5: a field value holds neither CR, LF nor NUL; other control characters are of no use.

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlencode
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-#: Query parameters as every verb takes them: a mapping, or (name, value) pairs.
+#: What every verb takes as the parameters of a query, a mapping or (name, value) pairs.
 Params: TypeAlias = "Mapping[Any, Any] | Iterable[tuple[Any, Any]]"
 
 _DEFAULT_PORT = {"http": 80, "https": 443}
@@ -21,7 +21,13 @@ _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port: who may see credentials (RFC 6454, section 4)."""
+    """Scheme, host and port: who may see credentials (RFC 6454, section 4).
+
+    Attributes:
+        scheme: ``http`` or ``https``.
+        host: The name or address of the host, an IPv6 address in brackets.
+        port: The port, also where the URL leaves it to the scheme.
+    """
 
     scheme: str
     host: str
@@ -29,7 +35,11 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, url: str) -> Origin:
-        """The origin of an absolute http or https URL."""
+        """The origin of a URL.
+
+        Args:
+            url: An absolute http or https URL.
+        """
         parts = parse_url(url)
         scheme, host = parts.scheme or "", parts.host or ""
         return cls(scheme, host, parts.port or _DEFAULT_PORT.get(scheme, 0))

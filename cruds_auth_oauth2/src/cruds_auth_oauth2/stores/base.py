@@ -26,6 +26,9 @@ class TokenStore(ABC):
     def load(self, key: str) -> str | None:
         """The record of a key; None where there is none.
 
+        Args:
+            key: The key.
+
         Raises:
             OAuthStoreError: It cannot be read.
         """
@@ -50,6 +53,9 @@ class TokenStore(ABC):
 
         Called while this thread holds the lock of the key.
 
+        Args:
+            key: The key.
+
         Raises:
             OAuthStoreError: It could not.
         """
@@ -59,6 +65,9 @@ class TokenStore(ABC):
         """Keep nothing under a key. That there is nothing is no error.
 
         Called while this thread holds the lock of the key.
+
+        Args:
+            key: The key.
 
         Raises:
             OAuthStoreError: It may be there still, or the lock is not held any more.

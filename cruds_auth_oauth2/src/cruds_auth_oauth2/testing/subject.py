@@ -101,6 +101,9 @@ class Subject:
         """A store that can be made, and then neither loads nor saves: its server is down, or its disk is bad.
 
         Errors are checked where this is defined.
+
+        Args:
+            place: As in `make`.
         """
         raise NotImplementedError
 

@@ -35,7 +35,13 @@ class Seen:
 
 @dataclass(eq=False)
 class Reply(Exception):
-    """What goes back to the client: returned, or raised when it is a refusal."""
+    """What goes back to the client: returned, or raised when it is a refusal.
+
+    Attributes:
+        status: The status code.
+        content: The content.
+        headers: Values by name, without those that the server adds: Date, Connection and Content-Length.
+    """
 
     status: int
     content: bytes = b""
@@ -43,7 +49,13 @@ class Reply(Exception):
 
     @classmethod
     def json(cls, value: object, status: int = 200, **headers: str) -> Self:
-        """Return a reply of JSON."""
+        """Return a reply of JSON.
+
+        Args:
+            value: What is written as JSON.
+            status: The status code.
+            **headers: Further headers.
+        """
         return cls(status, encode(value), {"Content-Type": "application/json", **headers})
 
 

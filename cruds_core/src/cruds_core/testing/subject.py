@@ -127,13 +127,20 @@ class Subject:
 
         Asked once of each request, in the order of arrival where the scheme answers challenges.
 
+        Args:
+            request: The request as it arrived.
+
         Raises:
             Exception: They are not; mostly an AssertionError.
         """
         raise NotImplementedError(f"{type(self).__name__} must define verify(request)")
 
     def respond(self, request: Received) -> Reply:
-        """Answer as the server that the scheme talks to, where it has one."""
+        """Answer as the server that the scheme talks to, where it has one.
+
+        Args:
+            request: What the scheme asks.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define respond(request): needs_server is True")
 
     def challenge(self) -> str:
@@ -141,11 +148,19 @@ class Subject:
         return self.answers_challenge or CHALLENGE
 
     def accept(self, request: Received) -> Reply:
-        """Answer a request that has its credentials, with the headers that the scheme is to learn from."""
+        """Answer a request that has its credentials, with the headers that the scheme is to learn from.
+
+        Args:
+            request: The request as it arrived.
+        """
         return Reply.json({})
 
     def expire(self, auth: AuthABC) -> None:
-        """Make the token that the scheme holds expire. Its expiry is checked where this is defined."""
+        """Make the token that the scheme holds expire. Its expiry is checked where this is defined.
+
+        Args:
+            auth: The scheme.
+        """
 
     @contextmanager
     def _serve(self, api: Answer | None = None) -> Generator[Loopback]:

@@ -1,0 +1,105 @@
+"""How Sphinx builds the site: `make docs`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import cruds_core
+
+if TYPE_CHECKING:
+    from docutils.nodes import Element, TextElement
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+project = "CRUDs"
+version = release = cruds_core.__version__
+html_title = f"CRUDs {version}"
+project_copyright = "the CRUDs authors"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"]
+exclude_patterns = ["examples/*/tests", "**/node_modules"]
+# The table of contents names pages that are not written yet: that is no fault.
+logging.getLogger("sphinx.sphinx.directives.other").addFilter(
+    lambda record: getattr(record, "subtype", "") != "empty_glob"
+)
+
+html_theme = "furo"
+pygments_dark_style = "a11y-high-contrast-dark"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+
+# Links to headings are GitHub's, so that the same files can be read there.
+myst_heading_anchors = 4
+
+# What Sphinx cannot find at home it looks up in these. They are in the tree, so that a build needs no
+# network, and gives the same today and tomorrow.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", "inventories/python.txt"),
+    "urllib3": ("https://urllib3.readthedocs.io/en/stable", "inventories/urllib3.txt"),
+}
+
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_numpy_docstring = False
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+python_maximum_signature_line_length = 80
+
+# Names as annotations and docstrings write them, and where they are documented.
+HOMES = {
+    "AbstractContextManager": "contextlib.AbstractContextManager",
+    "Any": "typing.Any",
+    "BaseHTTPResponse": "urllib3.response.BaseHTTPResponse",
+    "Callable": "collections.abc.Callable",
+    "Collection": "collections.abc.Collection",
+    "EntryPoint": "importlib.metadata.EntryPoint",
+    "Iterable": "collections.abc.Iterable",
+    "Mapping": "collections.abc.Mapping",
+    "Path": "pathlib.Path",
+    "RequestField": "urllib3.fields.RequestField",
+    "Self": "typing.Self",
+    "Sequence": "collections.abc.Sequence",
+    "datetime": "datetime.datetime",
+    "urllib3.Timeout": "urllib3.util.Timeout",
+    "urllib3.poolmanager.PoolManager": "urllib3.PoolManager",
+}
+
+# What urllib3 has and does not document, and what stands for a callable that returns an AuthABC.
+nitpick_ignore_regex = [
+    ("py:class", r"(urllib3\.(_collections\.)?)?HTTPHeaderDict|ValidHTTPHeaderSource"),
+    ("py:class", r"urllib3\.exceptions\.HTTPError"),
+    ("py:class", "Factory"),
+]
+
+
+def find_home(app: Sphinx, env: BuildEnvironment, node: Element, text: TextElement) -> Element | None:
+    """Look for a name in all of our modules; those of others are intersphinx's to find."""
+    if node.get("refdomain") != "py":
+        return None
+    name = node["reftarget"]
+    node["reftarget"] = HOMES.get(name, name)
+    node["refspecific"] = True  # whatever module it is of
+    return env.domains.python_domain.resolve_xref(
+        env, node["refdoc"], app.builder, node["reftype"], node["reftarget"], node, text
+    )
+
+
+def without_object(_app: Sphinx, _name: str, _cls: type, _options: object, bases: list[type]) -> None:
+    """Leave out what every class is."""
+    bases[:] = [base for base in bases if base is not object]
+
+
+def without_signature(
+    _app: Sphinx, what: str, _name: str, cls: type, _options: object, signature: str | None, _returns: object
+) -> tuple[str, str] | None:
+    """Leave out how an error is made where it is made like the one above it."""
+    return ("", "") if what == "exception" and signature and "__init__" not in vars(cls) else None
+
+
+def setup(app: Sphinx) -> None:
+    """Connect them all. Names are looked for before intersphinx does that (priority 500)."""
+    app.connect("missing-reference", find_home, priority=400)
+    app.connect("autodoc-process-bases", without_object)
+    app.connect("autodoc-process-signature", without_signature)
