@@ -38,7 +38,7 @@ from .exceptions import (
 )
 from .grants import Grants
 from .parameters import RESERVED, Parameters, read_details, read_scope
-from .server import check_issuer, check_url, transport
+from .server import LONGEST, check_issuer, check_url, transport
 from .stored_token import StoredToken
 from .stores import TokenStore
 from .token_source import TokenSource
@@ -112,7 +112,8 @@ class OAuth2(AuthABC):
             ``authorization_response_iss_parameter_supported``.
         revocation_url: The revocation endpoint (RFC 7009), for `revoke`.
         leeway: Seconds before its end at which a token is renewed, at most a tenth of its lifetime.
-        timeout: Seconds to wait for the authorization server to connect, and for each piece of its answer.
+        timeout: Seconds to wait for the authorization server to connect, and for each piece of its answer. A
+            request takes twice as long at most, however slowly the answer drips.
         verify_ssl: Whether its certificate is checked, or the path of the CAs, as a Client takes it.
         manager: A urllib3 PoolManager or ProxyManager of your own to reach it.
         store: Where the token lives that several processes share, sealed under ``encryption_key``; in the
@@ -237,7 +238,7 @@ class OAuth2(AuthABC):
         #: What tells its token from others of the store, but for the user.
         self._identity: list[Any] = [issuer or self._url, client_id, self._scope, details, self._signs_in]
         self._identity += [params.get("resource"), params.get("audience"), username]
-        self._lease = 2 * timeout + _LEASE
+        self._lease = LONGEST * timeout + _LEASE
         self._tokens = self._source(user)
 
     @classmethod

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from typing import IO, TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, HTTPError
+
+from .deadline import BoundedReader, running
 
 if TYPE_CHECKING:
+    from .deadline import Deadline
     from urllib3._base_connection import BaseHTTPConnection
 
 # Interim answers before the final one: more than anybody sends, and an end to what a server could send.
 _MAX_INTERIM = 16
+
+_RECORD = 1 << 14  # bytes: what TLS sends at a time (RFC 8446, section 5.1)
 
 
 class FinalResponse(http.client.HTTPResponse):
@@ -20,6 +27,11 @@ class FinalResponse(http.client.HTTPResponse):
 
     fp: Any
     _method: str
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        if running.deadline is not None:
+            self.fp = BoundedReader.over(self.fp, sock, running.deadline)
 
     def begin(self) -> None:
         """Read the head.
@@ -67,12 +79,64 @@ class _Lines:
         self._stream.close()
 
 
+def _seconds(timeout: object) -> float | None:
+    """A timeout of urllib3, whose default is an object of its own."""
+    return timeout if isinstance(timeout, (int, float)) else None
+
+
 class _Connection(HTTPConnection):
     response_class = FinalResponse
 
+    def _new_conn(self) -> socket.socket:
+        """Connect to one address after the other: urllib3 would give each of them the whole time."""
+        deadline = running.deadline
+        if deadline is None:
+            return super()._new_conn()
+        name, timeout = self._dns_host, self.timeout
+        addresses = [name]
+        try:
+            found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
+            addresses = [str(address[0]) for *_, address in found]
+        except (OSError, UnicodeError):
+            pass  # which urllib3 says below
+        failure: HTTPError | None = None
+        try:
+            for address in addresses:
+                self._dns_host, self.timeout = address, deadline.cut(_seconds(timeout))
+                try:
+                    connected = super()._new_conn()
+                except ConnectTimeoutError as error:  # or that there is no connection, which is one of these
+                    failure = error
+                else:
+                    connected.settimeout(deadline.cut(_seconds(timeout)))  # for the handshake of TLS
+                    return connected
+        finally:
+            self._dns_host, self.timeout = name, timeout
+        raise failure or OSError
 
-class _TLSConnection(HTTPSConnection):
-    response_class = FinalResponse
+    def send(self, data: Any) -> None:
+        """Send bytes, each piece of them before the end of the call's time."""
+        deadline = running.deadline
+        if deadline is None:
+            super().send(data)
+            return
+        for start in range(0, len(data), _RECORD):
+            if self.sock is not None:
+                self.sock.settimeout(deadline.cut(_seconds(self.timeout)))
+            super().send(data[start : start + _RECORD])
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    pass
+
+
+def bound(response: Any, deadline: Deadline) -> None:
+    """Hold the content of an answer to a deadline, where its head came through a pool of another class."""
+    below = getattr(response, "_fp", None)
+    stream = getattr(below, "fp", None)
+    connection = getattr(getattr(stream, "raw", None), "_sock", None)
+    if isinstance(below, http.client.HTTPResponse) and connection is not None:
+        below.fp = BoundedReader.over(stream, connection, deadline)
 
 
 class Pool(HTTPConnectionPool):

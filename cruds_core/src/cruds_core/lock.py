@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 
+from .deadline import OutOfTime, running
 from .exceptions import AuthError
 
 
@@ -17,8 +18,16 @@ class ForkSafeLock:
         _locks.add(self)
 
     def acquire(self, *, blocking: bool = True) -> bool:
-        """Take the lock, and say whether it was to be had."""
-        return self._lock.acquire(blocking)
+        """Take the lock, and say whether it was to be had.
+
+        Raises:
+            OutOfTime: The time of the call has passed.
+        """
+        if not blocking or running.deadline is None:
+            return self._lock.acquire(blocking)
+        if not self._lock.acquire(timeout=running.deadline.cut()):
+            raise OutOfTime
+        return True
 
     def release(self) -> None:
         """Give it back."""
@@ -53,6 +62,7 @@ class RenewalLock(ForkSafeLock):
 
         Raises:
             AuthError: This thread has it already.
+            OutOfTime: The time of the call has passed.
         """
         if blocking and self._owner == threading.get_ident():
             msg = f"{self._scheme} needs its own token to get one; let it use a Client of its own"

@@ -15,6 +15,7 @@ from urllib3.util import Timeout
 from urllib3.util.ssl_ import create_urllib3_context
 
 from . import connection
+from .deadline import running
 from .url import without_query
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Pool:
 
         Raises:
             urllib3.exceptions.HTTPError: There was no answer.
+            OutOfTime: The time of the call has passed.
         """
+        deadline = running.deadline
         before, _sending.active = _sending.active, True
         try:
             response = self.manager.urlopen(
@@ -65,11 +68,14 @@ class Pool:
                 headers=request.headers,
                 retries=False,
                 redirect=False,
-                timeout=self.timeout,
+                timeout=self.timeout if deadline is None else deadline.cut_all(self.timeout),
+                pool_timeout=None if deadline is None else deadline.left,
                 preload_content=False,
             )
         finally:
             _sending.active = before
+        if deadline is not None and not self.is_own:
+            connection.bound(response, deadline)
         # RFC 9112, section 9.6: "A client that sends a "close" connection option MUST NOT send further
         # requests on that connection". A server may not close it, or not yet.
         if request.headers.get("Connection", "").lower() == "close":
