@@ -326,7 +326,7 @@ def test_slow_token_endpoint(what: str) -> None:
     with Fault(SLOW[what]) as server:
         auth = OAuth2(f"{server.url}/token", "a-client", "a-secret", "read", timeout=LIMIT)
         began = time.monotonic()
-        with pytest.raises(OAuthAccessTokenError, match=rf"0\.\d s; see timeout=") as caught:
+        with pytest.raises(OAuthAccessTokenError, match=r"[.\d]+ s; see timeout=") as caught:
             auth.access_token()
         assert time.monotonic() - began < SOON
         assert isinstance(caught.value.__cause__, RequestTimeoutError)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
+from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from typing import IO, TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 # Interim answers before the final one: more than anybody sends, and an end to what a server could send.
 _MAX_INTERIM = 16
+
+# Lines after the last chunk, as many as http.client allows in a head.
+_MAX_TRAILERS = 100
 
 _RECORD = 1 << 14  # bytes: what TLS sends at a time (RFC 8446, section 5.1)
 
@@ -52,15 +57,54 @@ class FinalResponse(http.client.HTTPResponse):
             if not head.last:
                 msg = "the head of the answer is not complete"
                 raise http.client.RemoteDisconnected(msg)
+            self._check_head()
             # RFC 9110, section 15.2: "A client MUST be able to parse one or more 1xx responses received
             # prior to a final response". The standard library does so for 100 alone.
-            if not 100 <= self.status < 200 or self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            if not 100 <= self.status < 200:
                 # RFC 9112, section 6.3: such an answer ends with its head, whatever the head says.
                 if self.status in (204, 304) or self._method == "HEAD":
                     self.chunked = False
                 return
             self.headers = self.msg = None  # type: ignore[assignment] # so that it begins anew
         msg = "too many interim answers"
+        raise http.client.HTTPException(msg)
+
+    def _check_head(self) -> None:
+        """Refuse a head that says in no valid way where the content ends, or what comes after it."""
+        defects = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
+        if any(isinstance(defect, defects) for defect in self.headers.defects):
+            msg = "a line of it is no header"  # nor has any after it been read
+            raise http.client.HTTPException(msg)
+        # RFC 9110, section 15.2.2: it answers an Upgrade, which nobody sends here.
+        if self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            msg = "it switches to another protocol"
+            raise http.client.HTTPException(msg)
+        # RFC 9112, section 6.1: a client that sent no TE is sent no other transfer coding.
+        codings = self.headers.get_all("Transfer-Encoding", [])
+        if codings and [coding.strip().lower() for coding in codings] != ["chunked"]:
+            msg = 'its "Transfer-Encoding" is not "chunked"'
+            raise http.client.HTTPException(msg)
+        lengths = ",".join(self.headers.get_all("Content-Length", [])).split(",")
+        if codings or "Content-Length" not in self.headers:
+            return
+        # RFC 9112, section 6.3: with an invalid one "the user agent MUST close the connection to the server and
+        # discard the received response".
+        if not all(re.fullmatch("[0-9]{1,18}", length.strip()) for length in lengths):
+            msg = 'its "Content-Length" is not valid'
+            raise http.client.HTTPException(msg)
+        if self.length is None and self.status >= 200:  # http.client takes no list, of equal ones either
+            self.length = int(lengths[0])
+            self.will_close = self._check_close()  # type: ignore[attr-defined]
+
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(_MAX_TRAILERS):
+            line = self.fp.readline(http.client._MAXLINE + 1)  # type: ignore[attr-defined]
+            if len(line) > http.client._MAXLINE:  # type: ignore[attr-defined]
+                msg = "trailer line"
+                raise http.client.LineTooLong(msg)
+            if not line.strip(b"\r\n"):
+                return
+        msg = "too many trailers"
         raise http.client.HTTPException(msg)
 
 
@@ -72,8 +116,12 @@ class _Lines:
         self.last = b""
 
     def readline(self, limit: int = -1) -> bytes:
-        self.last = self._stream.readline(limit)
-        return self.last
+        self.last = line = self._stream.readline(limit)
+        if b"\r" not in line[:-2]:
+            return line
+        # RFC 9112, section 2.2: a bare CR is invalid, or to be replaced with SP. The parser would take it for
+        # the end of a line.
+        return line[:-2].replace(b"\r", b" ") + line[-2:]
 
     def close(self) -> None:
         self._stream.close()
