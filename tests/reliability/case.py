@@ -15,7 +15,7 @@ SECRET = "marked-secret-5f1d"
 Outcome: TypeAlias = "type[Exception] | Data"
 
 OK = b"HTTP/1.1 200 OK\r\n"
-ALL = ("read", "create", "update", "delete", "download")
+ALL = ("read", "create", "download")  # no content, content that is not repeated, an answer that is streamed
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class Case:
         call: What is called in place of a verb; an error of it has sent nothing.
         place: Where the request goes.
         options: Arguments of the Client.
+        calls: How many calls are made.
+        keeps: Whether the connection may be used again, as the answer was whole.
+        sent: How many times a POST or PATCH may have arrived when an error is raised.
         says: What the message of the error has.
         seconds: The longest that a call may take.
         megabytes: The most memory that a call may take, with what the server in this process takes.
@@ -59,6 +62,9 @@ class Case:
     call: Callable[[Client], object] | None = None
     place: str = "server"
     options: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    calls: int = 1
+    keeps: bool = False
+    sent: int = 1
     says: str = ""
     seconds: float = 5.0
     megabytes: float = 2.0
@@ -66,7 +72,7 @@ class Case:
     @property
     def row(self) -> str:
         """The row of the table."""
-        verbs = "every" if self.verbs == ALL else ", ".join(self.verbs)
+        verbs = ", ".join(self.verbs)
         outcome = str(self.gives) if isinstance(self.gives, Data) else f"`{self.gives.__name__}`"
         bound = f"{self.seconds:g} s, {self.megabytes:g} MB"
         return f"| {self.fault} | {verbs} | {outcome} | {bound} |".replace("\\", "\\\\")

@@ -26,7 +26,7 @@ CASES = [
     Case("nobody accepts the connection", RequestTimeoutError, place="unanswered", options=_IMPATIENT),
     Case("closed before the head", ConnectionLostError, [End.CLOSE]),
     Case("reset before the head", ConnectionLostError, [End.RESET]),
-    Case("closed in the status line", ConnectionLostError, [[b"HTTP/1.1 20", End.CLOSE]]),
+    Case("closed in the status line", BrokenResponseError, [[b"HTTP/1.1 20", End.CLOSE]]),
     Case("closed in the head", ConnectionLostError, [[OK + b"Content-Type: appl", End.CLOSE]]),
     Case("reset in the head", ConnectionLostError, [[OK + b"Content-Type: appl", 0.02, End.RESET]]),
     Case("closed after the head", TruncatedResponseError, [[OK + b"Content-Length: 2\r\n\r\n", End.CLOSE]]),
@@ -44,7 +44,7 @@ CASES = [
         Data({}),
         [[json(b"{}"), End.CLOSE]],
         ("read", "create", "update", "delete"),
-        options={"calls": 3},
+        calls=3,
     ),
     Case("silence", RequestTimeoutError, [[9.0]], options=_IMPATIENT, says="0.1 s; see timeout="),
     Case(
@@ -79,7 +79,7 @@ CASES = [
     Case("an expired certificate", TLSError, [json(b"{}")], place="expired", says="has expired"),
     Case("a certificate of another name", TLSError, [json(b"{}")], place="wrong_name", says="not valid for"),
     Case("a certificate of an unknown authority", TLSError, [json(b"{}")], place="unknown"),
-    Case("a port that speaks http where TLS is asked for", TLSError, [json(b"{}")], place="plain", says="TLS"),
+    Case("a port that speaks http where TLS is asked for", TLSError, place="plain", says="no secure connection"),
     Case("a handshake that does not go on", RequestTimeoutError, place="mute", options=_IMPATIENT),
     Case("a handshake that drips", RequestTimeoutError, place="dripping", options=_IMPATIENT),
     Case(

@@ -12,7 +12,7 @@ from .case import OK, SECRET, Case, Data, json
 TITLE = "Content"
 
 _CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-_DATA = ("read", "create", "update", "delete")
+_DATA = ("read", "create")
 _LIMITED = {"max_response_size": 1 << 20}
 _TEXT = gzip.compress(b'{"a": 1}' * 100)
 _PIECE = b"x" * 60_000
@@ -46,7 +46,7 @@ CASES = [
         [_CHUNKED + SECRET.encode() + b"\r\nab\r\n0\r\n\r\n"],
     ),
     Case("a chunk of 16 EiB", TruncatedResponseError, [[_CHUNKED + b"f" * 16 + b"\r\nab", End.CLOSE]]),
-    Case("a chunk that is longer than its size", BrokenResponseError, [_CHUNKED + b"1\r\nabcdef\r\n0\r\n\r\n"]),
+    Case("a chunk that is longer than its size", BrokenResponseError, [_CHUNKED + b"1\r\naxyzzy\r\n0\r\n\r\n"]),
     Case("a size of 70 000 digits", BrokenResponseError, [_CHUNKED + b"0" * 70_000 + b"2\r\n{}\r\n0\r\n\r\n"]),
     Case("an extension of a chunk", Data({}), [_CHUNKED + b"2;a=b\r\n{}\r\n0\r\n\r\n"], _DATA),
     Case("a trailer", Data({}), [_CHUNKED + b"2\r\n{}\r\n0\r\nX: y\r\n\r\n"], _DATA),
@@ -63,17 +63,18 @@ CASES = [
     Case(
         "endless chunks", ResponseTooLargeError, [[_CHUNKED, *_ENDLESS_CHUNKS]], _DATA, options=_LIMITED, megabytes=4
     ),
-    Case("more than Content-Length", Data({}), [json(b"{}") + b"HTTP/1.1 500 X\r\n\r\n"], _DATA, options={"calls": 3}),
-    Case("no gzip under Content-Encoding: gzip", DecompressionError, [_coded(b"gzip", b"plain text")]),
-    Case("gzip that is cut", DecompressionError, [_coded(b"gzip", _TEXT[:-9])]),
-    Case("gzip with a wrong checksum", DecompressionError, [_coded(b"gzip", _TEXT[:-8] + bytes(8))]),
+    Case("more than Content-Length", Data({}), [json(b"{}") + b"HTTP/1.1 500 X\r\n\r\n"], _DATA, calls=3),
+    Case("no gzip under Content-Encoding: gzip", DecompressionError, [_coded(b"gzip", b"plain text")], keeps=True),
+    Case("gzip that is cut", DecompressionError, [_coded(b"gzip", _TEXT[:-9])], keeps=True),
+    Case("gzip with a wrong checksum", DecompressionError, [_coded(b"gzip", _TEXT[:-8] + bytes(8))], keeps=True),
     Case("gzip with more behind it", Data({}), [_coded(b"gzip", gzip.compress(b"{}") + b"more")], _DATA),
-    Case("deflate that is cut", DecompressionError, [_coded(b"deflate", zlib.compress(b"x" * 900)[:-9])]),
+    Case("deflate that is cut", DecompressionError, [_coded(b"deflate", zlib.compress(b"x" * 900)[:-9])], keeps=True),
     Case("gzip in gzip", Data({}), [_coded(b"gzip, gzip", gzip.compress(gzip.compress(b"{}")))], _DATA),
     Case(
         "gzip in gzip that is cut",
         DecompressionError,
         [_coded(b"gzip, gzip", gzip.compress(gzip.compress(b"x" * 9000, 0), 0)[:-900])],
+        keeps=True,
     ),
     Case("six codings", DecompressionError, [_coded(b", ".join([b"gzip"] * 6), b"{}")]),
     Case("gzip and a coding that is not known", DecompressionError, [_coded(b"gzip, x-none", b"{}")]),
@@ -97,6 +98,7 @@ CASES = [
         ResponseTooLargeError,
         [_coded(b"gzip, gzip", gzip.compress(_BOMB))],
         _DATA,
+        keeps=True,
         options=_LIMITED,
         megabytes=8,
     ),

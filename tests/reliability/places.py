@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -34,8 +33,10 @@ def place(case: Case, tls: Certificates) -> Iterator[tuple[str, Fault | None]]:
                     waiting.connect_ex(full.getsockname())
                     waiting_port = full.getsockname()[1]
                 yield f"http://127.0.0.1:{waiting_port}", None
-            case "mute" | "dripping":
-                yield stack.enter_context(_no_handshake(drips=case.place == "dripping")), None
+            case "mute" | "dripping" | "plain":
+                # A record of TLS that is announced with 16 KB (RFC 8446, section 5.1), and comes slowly.
+                says = {"dripping": b"\x16\x03\x03\x40\x00", "plain": b"HTTP/1.1 400 Bad Request\r\n\r\n"}
+                yield stack.enter_context(_no_handshake(says.get(case.place, b""))), None
             case _:
                 certificates = {
                     "good": tls.good_path,
@@ -46,8 +47,7 @@ def place(case: Case, tls: Certificates) -> Iterator[tuple[str, Fault | None]]:
                 server = stack.enter_context(Fault(b"", certificate=certificates.get(case.place)))
                 port = server.url.rpartition(":")[2].encode()
                 server.scripts[:] = [_put(script, port) for script in case.scripts]
-                url = server.url.replace("http:", "https:") if case.place == "plain" else server.url
-                yield url, server
+                yield server.url, server
 
 
 def _put(script: Script, port: bytes) -> Script:
@@ -58,28 +58,27 @@ def _put(script: Script, port: bytes) -> Script:
 
 
 @contextmanager
-def _no_handshake(*, drips: bool) -> Iterator[str]:
-    """Yields the URL of a server that says nothing of a handshake, or a byte now and then."""
+def _no_handshake(says: bytes) -> Iterator[str]:
+    """Yields the URL of a server that says something in place of a handshake, and then a byte now and then."""
     ended = threading.Event()
 
-    def drip() -> None:
-        with suppress(OSError):
+    def serve() -> None:
+        with suppress(OSError):  # of accept() at the end
             while True:
                 connection, _ = server.accept()
-                with connection, suppress(OSError):
-                    # A record of TLS that is announced with 16 KB (RFC 8446, section 5.1), and comes slowly.
-                    connection.sendall(b"\x16\x03\x03\x40\x00")
+                with connection, suppress(OSError):  # the client has given up
+                    connection.sendall(says)
                     while not ended.wait(0.02):
-                        connection.sendall(b"\x02")
+                        connection.sendall(says and b"\x02")
+                        if not says and not connection.recv(4096):
+                            break
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=drip)
-        if drips:
-            thread.start()
+        thread = threading.Thread(target=serve)
+        thread.start()
         try:
             yield f"https://127.0.0.1:{server.getsockname()[1]}"
         finally:
             ended.set()
             server.shutdown(socket.SHUT_RDWR)
-            if drips:
-                thread.join()
+            thread.join()

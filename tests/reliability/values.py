@@ -8,7 +8,7 @@ from .case import Case, Data, json
 
 TITLE = "JSON"
 
-_DATA = ("read", "create", "update", "delete")
+_DATA = ("read", "create")
 _JSON = b"Content-Type: application/json\r\n"
 _LEVELS = 100_000
 _AS_BYTES = "the bytes, and a warning in the log"
