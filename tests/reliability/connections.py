@@ -79,7 +79,7 @@ CASES = [
     Case("an expired certificate", TLSError, [json(b"{}")], place="expired", says="has expired"),
     Case("a certificate of another name", TLSError, [json(b"{}")], place="wrong_name", says="not valid for"),
     Case("a certificate of an unknown authority", TLSError, [json(b"{}")], place="unknown"),
-    Case("a port that speaks http where TLS is asked for", TLSError, place="plain", says="no secure connection"),
+    Case("a port that speaks http where TLS is asked for", TLSError, place="plain", says="does not speak TLS"),
     Case("a handshake that does not go on", RequestTimeoutError, place="mute", options=_IMPATIENT),
     Case("a handshake that drips", RequestTimeoutError, place="dripping", options=_IMPATIENT),
     Case(
