@@ -118,7 +118,12 @@ def test_redirects_and_repetitions_share_the_time() -> None:
     there: Script = [step, reply(302, Location="/items")]
     again: Script = [step, reply(503, Retry_After="0")]
     for script in (there, again, [step, End.CLOSE]):
-        options: dict[str, Any] = {"total_timeout": LIMIT, "timeout": SOON, "backoff_factor": 0, "retries": 99}
+        options: dict[str, Any] = {
+            "total_timeout": LIMIT,
+            "timeout": SOON,
+            "backoff_factor": 0,
+            "retries": 99,
+        }
         with Fault(script) as server, Client(server.url, **options) as client:
             assert late(lambda: client.read("items")).attempts > 1  # noqa: B023 - called at once
 
@@ -242,7 +247,10 @@ def test_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_connection_of_a_pool_that_is_used_up() -> None:
     """A pool of the user's that has no connection left is waited for no longer than the time."""
     manager = urllib3.PoolManager(maxsize=1, block=True)
-    with Fault([LONG]) as server, Client(server.url, manager=manager, total_timeout=LIMIT, retries=0) as client:
+    with (
+        Fault([LONG]) as server,
+        Client(server.url, manager=manager, total_timeout=LIMIT, retries=0) as client,
+    ):
         held = manager.connection_from_url(server.url)._get_conn()
         error = late(lambda: client.read("items"))
         assert len(server.received) == 0

@@ -51,7 +51,12 @@ CASES = [
     ),
     Case("429 with Retry-After: 1", Data({}), [_after("1", "429 X"), json(b"{}")], ("create",), seconds=9),
     Case("503 with Retry-After: 121", ServerError, [_after("121")], says="asks to wait 121 s"),
-    Case("429 with Retry-After: a date in an hour", ClientError, [_after(_date(3600), "429 X")], says="asks to wait"),
+    Case(
+        "429 with Retry-After: a date in an hour",
+        ClientError,
+        [_after(_date(3600), "429 X")],
+        says="asks to wait",
+    ),
     Case("503 with Retry-After: the year 9999", ServerError, [_after("Fri, 31 Dec 9999 23:59:59 GMT")]),
     Case(
         "503 with a Retry-After over total_timeout",
@@ -61,8 +66,16 @@ CASES = [
         says="asks to wait 60 s",
     ),
     Case("503 for ever", ServerError, [_after("0")], sent=2, says="(2 attempts)"),
-    Case("a redirect to itself", RedirectError, [_to("/items")], ("read", "delete", "download"), says="more than the 20"),
-    Case("a POST that is redirected to itself", RedirectError, [_to("/items", "307 X")], ("create",), sent=21),
+    Case(
+        "a redirect to itself",
+        RedirectError,
+        [_to("/items")],
+        ("read", "delete", "download"),
+        says="more than the 20",
+    ),
+    Case(
+        "a POST that is redirected to itself", RedirectError, [_to("/items", "307 X")], ("create",), sent=21
+    ),
     Case(
         "a redirect to another origin",
         Data({}),
@@ -82,7 +95,14 @@ CASES = [
         [_to(f"http://localhost:@PORT@/items?token={SECRET}")],
         ("read", "download"),
     ),
-    Case("a redirect from https to http", RedirectError, [_to("http://127.0.0.1:@PORT@/items")], ("read", "delete"), place="good", says="from https to http"),
+    Case(
+        "a redirect from https to http",
+        RedirectError,
+        [_to("http://127.0.0.1:@PORT@/items")],
+        ("read", "delete"),
+        place="good",
+        says="from https to http",
+    ),
     *(
         Case(f"a redirect to `{where}`", RedirectError, [_to(location)], ("read", "delete", "download"))
         for where, location in {
@@ -98,6 +118,11 @@ CASES = [
         }.items()
     ),
     Case("a redirect to the token", RedirectError, [_to(f"{SECRET}:x")], ("read",)),
-    Case("a redirect without a Location", RedirectError, [json(b"", status=b"302 X")], ("read", "create", "delete")),
+    Case(
+        "a redirect without a Location",
+        RedirectError,
+        [json(b"", status=b"302 X")],
+        ("read", "create", "delete"),
+    ),
     Case("300 without a Location", Data(b""), [json(b"", status=b"300 X")], ("read",)),
 ]

@@ -10,6 +10,7 @@ from .case import Case, Data, json
 
 TITLE = "Callers"
 
+_AS_NAMES = Data({}, "data; sent as %0D and %0A")
 _BREAKS = {"CR": "\r", "LF": "\n", "CR LF": "\r\n", "NUL": "\0"}
 
 
@@ -29,46 +30,60 @@ def _with(auth: Callable[[], AuthABC]) -> Callable[[Client], object]:
     return lambda client: Client(client.host, auth=auth()).read("items")
 
 
-def _case(fault: str, gives: type[Exception] | Data, verb: str, call: Callable[[Client], object]) -> Case:
+def _case(
+    where: str, name: str, gives: type[Exception] | Data, verb: str, call: Callable[[Client], object]
+) -> Case:
     """Returns a case of one verb."""
-    return Case(fault, gives, [json(b"{}")], (verb,), call)
+    which = (
+        "CR, LF, CR LF or NUL"
+        if gives not in (_AS_NAMES, ContentError) or "type" in where
+        else ("NUL" if name == "NUL" else "CR, LF or CR LF")
+    )
+    return Case(f"{which} in {where}", gives, [json(b"{}")], (verb,), call, variant=f": {name}")
 
 
 def _injections(name: str, text: str) -> list[Case]:
     """Returns a case for each place that the text may come to."""
     bad = f"a{text}X-Injected: b"
-    in_names = ContentError if text == "\0" else Data({}, "data: sent as %0D and %0A")
-    escaped = Data({}, "data: sent percent-encoded")
+    in_names = ContentError if text == "\0" else _AS_NAMES
+    escaped = Data({}, "data; sent percent-encoded")
     return [
-        _case(f"{name} in a uri", escaped, "read", lambda c: c.read(f"items/{bad}")),
-        _case(f"{name} in the query of a uri", escaped, "read", lambda c: c.read(f"items?{bad}")),
-        _case(f"{name} in params", escaped, "read", lambda c: c.read("items", {"a": bad})),
-        _case(f"{name} in a name in params", escaped, "read", lambda c: c.read("items", {bad: "b"})),
-        _case(f"{name} in a header", ValueError, "read", lambda c: c.read("items", headers={"X-A": bad})),
+        _case("a uri", name, escaped, "read", lambda c: c.read(f"items/{bad}")),
+        _case("the query of a uri", name, escaped, "read", lambda c: c.read(f"items?{bad}")),
+        _case("params", name, escaped, "read", lambda c: c.read("items", {"a": bad})),
+        _case("a name in params", name, escaped, "read", lambda c: c.read("items", {bad: "b"})),
+        _case("a header", name, ValueError, "read", lambda c: c.read("items", headers={"X-A": bad})),
         _case(
-            f"{name} in the name of a header", ValueError, "read", lambda c: c.read("items", headers={bad: "b"})
+            "the name of a header", name, ValueError, "read", lambda c: c.read("items", headers={bad: "b"})
         ),
-        _case(f"{name} in a method", ValueError, "request", lambda c: c.request(f"GET{text}", "items")),
-        _case(f"{name} in a token", ValueError, "read", _with(lambda: BearerToken(bad))),
+        _case("a method", name, ValueError, "request", lambda c: c.request(f"GET{text}", "items")),
+        _case("a token", name, ValueError, "read", _with(lambda: BearerToken(bad))),
         _case(
-            f"{name} in a token that a callable returns",
+            "a token that a callable returns",
+            name,
             AuthError,
             "read",
             _with(lambda: BearerToken(lambda: bad)),
         ),
-        _case(f"{name} in what a scheme adds", ValueError, "read", _with(lambda: _Says(bad))),
-        _case(f"{name} in a host", ValueError, "read", lambda _: Client(f"http://127.0.0.1{text}/")),
+        _case("what a scheme adds", name, ValueError, "read", _with(lambda: _Says(bad))),
+        _case("a host", name, ValueError, "read", lambda _: Client(f"http://127.0.0.1{text}/")),
         _case(
-            f"{name} in the name of a file",
+            "the name of a file",
+            name,
             in_names,
             "create",
             lambda c: c.create("items", None, files={"f": (bad, b"x")}),
         ),
         _case(
-            f"{name} in the name of a field", in_names, "create", lambda c: c.create("items", None, files={bad: "x"})
+            "the name of a field",
+            name,
+            in_names,
+            "create",
+            lambda c: c.create("items", None, files={bad: "x"}),
         ),
         _case(
-            f"{name} in the type of a file",
+            "the type of a file",
+            name,
             ContentError,
             "create",
             lambda c: c.create("items", None, files={"f": ("f.txt", io.BytesIO(b"x"), bad)}),

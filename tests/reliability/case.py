@@ -31,7 +31,7 @@ class Data:
     shown: str = ""
 
     def __str__(self) -> str:
-        return self.shown or f"`{self.value!r}`"
+        return self.shown or f"data: `{self.value!r}`"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Case:
         place: Where the request goes.
         options: Arguments of the Client.
         calls: How many calls are made.
+        variant: What tells it from others of its row.
         keeps: Whether the connection may be used again, as the answer was whole.
         sent: How many times a POST or PATCH may have arrived when an error is raised.
         says: What the message of the error has.
@@ -63,6 +64,7 @@ class Case:
     place: str = "server"
     options: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     calls: int = 1
+    variant: str = ""
     keeps: bool = False
     sent: int = 1
     says: str = ""
@@ -83,6 +85,8 @@ def drip(content: bytes) -> Script:
     return [step for byte in content for step in (bytes([byte]), 0.02)] * (3000 // len(content) + 1)
 
 
-def json(content: bytes, head: bytes = b"Content-Type: application/json\r\n", status: bytes = b"200 OK") -> bytes:
+def json(
+    content: bytes, head: bytes = b"Content-Type: application/json\r\n", status: bytes = b"200 OK"
+) -> bytes:
     """Returns a whole answer."""
     return b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n%b" % (status, head, len(content), content)

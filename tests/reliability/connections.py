@@ -30,9 +30,7 @@ CASES = [
     Case("closed in the head", ConnectionLostError, [[OK + b"Content-Type: appl", End.CLOSE]]),
     Case("reset in the head", ConnectionLostError, [[OK + b"Content-Type: appl", 0.02, End.RESET]]),
     Case("closed after the head", TruncatedResponseError, [[OK + b"Content-Length: 2\r\n\r\n", End.CLOSE]]),
-    Case(
-        "reset after the head", BrokenResponseError, [[OK + b"Content-Length: 2\r\n\r\n", 0.02, End.RESET]]
-    ),
+    Case("reset after the head", BrokenResponseError, [[OK + b"Content-Length: 2\r\n\r\n", 0.02, End.RESET]]),
     Case(
         "reset in the content", BrokenResponseError, [[OK + b"Content-Length: 9\r\n\r\nabc", 0.02, End.RESET]]
     ),
@@ -74,12 +72,18 @@ CASES = [
         [[OK + b"Transfer-Encoding: chunked\r\n\r\n", *drip(b"1\r\nx\r\n")]],  # type: ignore[misc]
         options=_LIMITED,
     ),
-    Case("another protocol", BrokenResponseError, [[b"SSH-2.0-OpenSSH_9.2\r\n", End.CLOSE]], says="not HTTP/1"),
-    Case("a port that says back what it is sent", BrokenResponseError, [[_ECHO, End.CLOSE]], says="not HTTP/1"),
+    Case(
+        "another protocol", BrokenResponseError, [[b"SSH-2.0-OpenSSH_9.2\r\n", End.CLOSE]], says="not HTTP/1"
+    ),
+    Case(
+        "a port that says back what it is sent", BrokenResponseError, [[_ECHO, End.CLOSE]], says="not HTTP/1"
+    ),
     Case("an expired certificate", TLSError, [json(b"{}")], place="expired", says="has expired"),
     Case("a certificate of another name", TLSError, [json(b"{}")], place="wrong_name", says="not valid for"),
     Case("a certificate of an unknown authority", TLSError, [json(b"{}")], place="unknown"),
-    Case("a port that speaks http where TLS is asked for", TLSError, place="plain", says="does not speak TLS"),
+    Case(
+        "a port that speaks http where TLS is asked for", TLSError, place="plain", says="does not speak TLS"
+    ),
     Case("a handshake that does not go on", RequestTimeoutError, place="mute", options=_IMPATIENT),
     Case("a handshake that drips", RequestTimeoutError, place="dripping", options=_IMPATIENT),
     Case(

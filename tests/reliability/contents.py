@@ -46,8 +46,12 @@ CASES = [
         [_CHUNKED + SECRET.encode() + b"\r\nab\r\n0\r\n\r\n"],
     ),
     Case("a chunk of 16 EiB", TruncatedResponseError, [[_CHUNKED + b"f" * 16 + b"\r\nab", End.CLOSE]]),
-    Case("a chunk that is longer than its size", BrokenResponseError, [_CHUNKED + b"1\r\naxyzzy\r\n0\r\n\r\n"]),
-    Case("a size of 70 000 digits", BrokenResponseError, [_CHUNKED + b"0" * 70_000 + b"2\r\n{}\r\n0\r\n\r\n"]),
+    Case(
+        "a chunk that is longer than its size", BrokenResponseError, [_CHUNKED + b"1\r\naxyzzy\r\n0\r\n\r\n"]
+    ),
+    Case(
+        "a size of 70 000 digits", BrokenResponseError, [_CHUNKED + b"0" * 70_000 + b"2\r\n{}\r\n0\r\n\r\n"]
+    ),
     Case("an extension of a chunk", Data({}), [_CHUNKED + b"2;a=b\r\n{}\r\n0\r\n\r\n"], _DATA),
     Case("a trailer", Data({}), [_CHUNKED + b"2\r\n{}\r\n0\r\nX: y\r\n\r\n"], _DATA),
     Case("endless trailers", BrokenResponseError, [[_CHUNKED + b"0\r\n", *[b"X: y\r\n" * 1000] * 20_000]]),
@@ -61,14 +65,31 @@ CASES = [
         megabytes=4,
     ),
     Case(
-        "endless chunks", ResponseTooLargeError, [[_CHUNKED, *_ENDLESS_CHUNKS]], _DATA, options=_LIMITED, megabytes=4
+        "endless chunks",
+        ResponseTooLargeError,
+        [[_CHUNKED, *_ENDLESS_CHUNKS]],
+        _DATA,
+        options=_LIMITED,
+        megabytes=4,
     ),
     Case("more than Content-Length", Data({}), [json(b"{}") + b"HTTP/1.1 500 X\r\n\r\n"], _DATA, calls=3),
-    Case("no gzip under Content-Encoding: gzip", DecompressionError, [_coded(b"gzip", b"plain text")], keeps=True),
+    Case(
+        "no gzip under Content-Encoding: gzip",
+        DecompressionError,
+        [_coded(b"gzip", b"plain text")],
+        keeps=True,
+    ),
     Case("gzip that is cut", DecompressionError, [_coded(b"gzip", _TEXT[:-9])], keeps=True),
-    Case("gzip with a wrong checksum", DecompressionError, [_coded(b"gzip", _TEXT[:-8] + bytes(8))], keeps=True),
+    Case(
+        "gzip with a wrong checksum", DecompressionError, [_coded(b"gzip", _TEXT[:-8] + bytes(8))], keeps=True
+    ),
     Case("gzip with more behind it", Data({}), [_coded(b"gzip", gzip.compress(b"{}") + b"more")], _DATA),
-    Case("deflate that is cut", DecompressionError, [_coded(b"deflate", zlib.compress(b"x" * 900)[:-9])], keeps=True),
+    Case(
+        "deflate that is cut",
+        DecompressionError,
+        [_coded(b"deflate", zlib.compress(b"x" * 900)[:-9])],
+        keeps=True,
+    ),
     Case("gzip in gzip", Data({}), [_coded(b"gzip, gzip", gzip.compress(gzip.compress(b"{}")))], _DATA),
     Case(
         "gzip in gzip that is cut",
@@ -83,7 +104,9 @@ CASES = [
         DecompressionError,
         [_coded(b"gzip, " + SECRET.encode(), b"{}")],
     ),
-    Case("one coding that is not known", Data({}, "the content as it came"), [_coded(b"utf-8", b"{}")], _DATA),
+    Case(
+        "one coding that is not known", Data({}, "the content as it came"), [_coded(b"utf-8", b"{}")], _DATA
+    ),
     Case("gzip that is not announced", Data(_TEXT, "the content as it came"), [json(_TEXT)], _DATA),
     Case(
         "a bomb: 1 GiB in 1 MB of gzip",

@@ -45,10 +45,14 @@ CASES = [
     Case("a header of 60 KB", Data({}), [OK + b"X: " + b"y" * 60_000 + b"\r\n" + _WHOLE], _DATA),
     Case("a header without a colon", BrokenResponseError, [OK + b"nonsense\r\n" + _WHOLE], says="no header"),
     Case("a space before the colon", BrokenResponseError, [OK + b"X : y\r\n" + _WHOLE], says="no header"),
-    Case("a first header that is folded", BrokenResponseError, [OK + b" X: y\r\n" + _WHOLE], says="no header"),
+    Case(
+        "a first header that is folded", BrokenResponseError, [OK + b" X: y\r\n" + _WHOLE], says="no header"
+    ),
     Case("a header that is folded", Data({}), [OK + b"X: y\r\n z\r\n" + _WHOLE], _DATA),
     Case("NUL in a header of an answer", Data({}), [OK + b"X: a\0b\r\n" + _WHOLE], _DATA),
-    Case("a bare CR in a header of an answer", Data({}), [OK + b"X: a\rContent-Length: 9\r\n" + _WHOLE], _DATA),
+    Case(
+        "a bare CR in a header of an answer", Data({}), [OK + b"X: a\rContent-Length: 9\r\n" + _WHOLE], _DATA
+    ),
     Case("bytes that are no ASCII in a header", Data({}), [OK + b"X: \xff\xfe\r\n" + _WHOLE], _DATA),
     Case("100 before the answer", Data({}), [b"HTTP/1.1 100 Continue\r\n\r\n" + json(b"{}")], _DATA),
     Case(
@@ -60,13 +64,17 @@ CASES = [
     Case("16 interim answers", BrokenResponseError, [b"HTTP/1.1 102 X\r\n\r\n" * 16 + json(b"{}")]),
     Case("endless interim answers", BrokenResponseError, [[b"HTTP/1.1 102 X\r\n\r\n" * 1000] * 10_000]),
     Case("100, and then the end", ConnectionLostError, [[b"HTTP/1.1 100 Continue\r\n\r\n", End.CLOSE]]),
-    Case("101, which nobody asked for", BrokenResponseError, [[b"HTTP/1.1 101 X\r\nUpgrade: h2c\r\n\r\n", 9.0]]),
+    Case(
+        "101, which nobody asked for", BrokenResponseError, [[b"HTTP/1.1 101 X\r\nUpgrade: h2c\r\n\r\n", 9.0]]
+    ),
     Case("Content-Length: -5", BrokenResponseError, [_framed(b"Content-Length: -5")], says="not valid"),
     Case("Content-Length: +2", BrokenResponseError, [_framed(b"Content-Length: +2")]),
     Case("Content-Length: 0_2", BrokenResponseError, [_framed(b"Content-Length: 0_2")]),
     Case("Content-Length: 0x2", BrokenResponseError, [_framed(b"Content-Length: 0x2")]),
     Case("an empty Content-Length", BrokenResponseError, [_framed(b"Content-Length:")]),
-    Case("a Content-Length of 5000 digits", BrokenResponseError, [_framed(b"Content-Length: " + b"9" * 5000)]),
+    Case(
+        "a Content-Length of 5000 digits", BrokenResponseError, [_framed(b"Content-Length: " + b"9" * 5000)]
+    ),
     Case(
         "a Content-Length that says back the token",
         BrokenResponseError,
@@ -86,7 +94,11 @@ CASES = [
         [OK + b"Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n2\r\n{}\r\n0\r\n\r\n"],
         _DATA,
     ),
-    Case("Transfer-Encoding: gzip, chunked", BrokenResponseError, [_framed(b"Transfer-Encoding: gzip, chunked")]),
+    Case(
+        "Transfer-Encoding: gzip, chunked",
+        BrokenResponseError,
+        [_framed(b"Transfer-Encoding: gzip, chunked")],
+    ),
     Case("Transfer-Encoding: identity", BrokenResponseError, [_framed(b"Transfer-Encoding: identity")]),
     Case(
         "Transfer-Encoding: chunked, twice",

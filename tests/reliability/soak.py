@@ -109,7 +109,9 @@ class Worker:
         """Write to an object, and keep what is known of it since."""
         chosen = self.random.choice(self.living)
         try:
-            answer = self.client.update(f"items/{chosen.number}", {"name": chosen.name, **data}, replace=replace)
+            answer = self.client.update(
+                f"items/{chosen.number}", {"name": chosen.name, **data}, replace=replace
+            )
         except CrudsError:
             chosen.possible.add(data["value"])
             raise

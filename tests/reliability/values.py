@@ -25,7 +25,11 @@ def _typed(content: bytes, content_type: bytes) -> bytes:
 CASES = [
     Case("lists 100 000 levels deep", Data(_DEEP, _AS_BYTES), [json(_DEEP)], _DATA, megabytes=4),
     Case(
-        "objects 100 000 levels deep", Data(_DEEP_OBJECTS, _AS_BYTES), [json(_DEEP_OBJECTS)], _DATA, megabytes=8
+        "objects 100 000 levels deep",
+        Data(_DEEP_OBJECTS, _AS_BYTES),
+        [json(_DEEP_OBJECTS)],
+        _DATA,
+        megabytes=8,
     ),
     Case(
         "problem details 100 000 levels deep",
@@ -50,8 +54,20 @@ CASES = [
     Case("half a value", Data(b'{"a": ', _AS_BYTES), [json(b'{"a": ')], _DATA),
     Case("HTML that says it is JSON", Data(b"<html>", _AS_BYTES), [json(b"<html>")], _DATA),
     Case("JSON that says it is HTML", Data(b"{}", "the bytes"), [_typed(b"{}", b"text/html")], _DATA),
-    Case("JSON without a content type", Data({}), [_typed(b"{}", b"").replace(b"Content-Type: \r\n", b"")], _DATA),
-    Case("JSON that says it is Latin-1", Data(["é"]), [_typed('["é"]'.encode(), _JSON[14:-2] + b"; charset=latin-1")], _DATA),
+    Case(
+        "JSON without a content type",
+        Data({}),
+        [_typed(b"{}", b"").replace(b"Content-Type: \r\n", b"")],
+        _DATA,
+    ),
+    Case(
+        "JSON that says it is Latin-1",
+        Data(["é"]),
+        [_typed('["é"]'.encode(), _JSON[14:-2] + b"; charset=latin-1")],
+        _DATA,
+    ),
     Case("a content type of 60 KB", Data(b"{}", "the bytes"), [_typed(b"{}", b"a" * 60_000)], _DATA),
-    Case("a content type of control characters", Data(b"{}", "the bytes"), [_typed(b"{}", b"\x01\x02")], _DATA),
+    Case(
+        "a content type of control characters", Data(b"{}", "the bytes"), [_typed(b"{}", b"\x01\x02")], _DATA
+    ),
 ]

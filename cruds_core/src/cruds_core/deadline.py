@@ -73,7 +73,9 @@ class BoundedReader(io.RawIOBase):
         self._deadline = deadline
 
     @classmethod
-    def over(cls, stream: io.BufferedReader, connection: socket.socket, deadline: Deadline) -> io.BufferedReader:
+    def over(
+        cls, stream: io.BufferedReader, connection: socket.socket, deadline: Deadline
+    ) -> io.BufferedReader:
         """A stream in place of another one, of which nothing is lost that has arrived already."""
         return io.BufferedReader(cls(stream, connection, deadline))
 

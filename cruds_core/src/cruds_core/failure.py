@@ -95,7 +95,10 @@ def _protocol_failure(error: Exception, *, status: int | None) -> tuple[type[exc
         if isinstance(cause, http.client.RemoteDisconnected):
             break
         if isinstance(cause, (http.client.BadStatusLine, http.client.UnknownProtocol)):
-            return exceptions.BrokenResponseError, "what came back is not HTTP/1; check scheme and port of host"
+            return (
+                exceptions.BrokenResponseError,
+                "what came back is not HTTP/1; check scheme and port of host",
+            )
         if isinstance(cause, http.client.HTTPException):
             return exceptions.BrokenResponseError, f"the head of the answer cannot be read: {cause}"
     return exceptions.ConnectionLostError, f"the connection ended before an answer: {_reason(error)}"
