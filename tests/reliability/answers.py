@@ -1,9 +1,9 @@
 """Refusals with every form of Retry-After, and redirects that lead nowhere or elsewhere."""
 
-from email.utils import format_datetime
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
-from cruds_core import RedirectError, ServerError, ClientError
+from cruds_core import ClientError, RedirectError, ServerError
 
 from .case import SECRET, Case, Data, json
 

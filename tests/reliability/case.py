@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from servers.fault import Script
+from servers.fault import Script, Step
 
 from cruds_core import Client
 
@@ -41,8 +41,8 @@ class Case:
     Attributes:
         fault: What it is: a row of the table.
         gives: The outcome.
-        scripts: The answers of the server, one for each request, the last one for all further ones. ``@PORT@``
-            is the port of the server.
+        scripts: The answers of the server, one for each request, the last one for all further ones; in bytes,
+            ``@PORT@`` stands for the port of the server.
         verbs: The verbs that it is tried with.
         call: What is called in place of a verb; an error of it has sent nothing.
         place: Where the request goes.
@@ -80,7 +80,7 @@ class Case:
         return f"| {self.fault} | {verbs} | {outcome} | {bound} |".replace("\\", "\\\\")
 
 
-def drip(content: bytes) -> Script:
+def drip(content: bytes) -> list[Step]:
     """Returns a script that sends content byte by byte, over 60 s and more."""
     return [step for byte in content for step in (bytes([byte]), 0.02)] * (3000 // len(content) + 1)
 

@@ -62,14 +62,14 @@ CASES = [
     Case(
         "dripping content, with total_timeout",
         RequestTimeoutError,
-        [[OK + b"Content-Length: 9999\r\n\r\n", *drip(b"x")]],  # type: ignore[misc]
+        [[OK + b"Content-Length: 9999\r\n\r\n", *drip(b"x")]],
         options=_LIMITED,
         says="the 200 answer was not whole within 0.2 s",
     ),
     Case(
         "dripping chunks, with total_timeout",
         RequestTimeoutError,
-        [[OK + b"Transfer-Encoding: chunked\r\n\r\n", *drip(b"1\r\nx\r\n")]],  # type: ignore[misc]
+        [[OK + b"Transfer-Encoding: chunked\r\n\r\n", *drip(b"1\r\nx\r\n")]],
         options=_LIMITED,
     ),
     Case(

@@ -2,10 +2,10 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 
-from servers.fault import Fault, Script, Step
+from servers.fault import Fault, Script
 from servers.tls import Certificates
 
 from .case import Case
@@ -15,7 +15,7 @@ _UNRESOLVABLE = ".".join(["x" * 60] * 5)
 
 
 @contextmanager
-def place(case: Case, tls: Certificates) -> Iterator[tuple[str, Fault | None]]:
+def place(case: Case, tls: Certificates) -> Generator[tuple[str, Fault | None]]:
     """Yields the URL to ask, and the server that is there."""
     with ExitStack() as stack:
         match case.place:
@@ -31,8 +31,7 @@ def place(case: Case, tls: Certificates) -> Iterator[tuple[str, Fault | None]]:
                     waiting = stack.enter_context(socket.socket())
                     waiting.setblocking(False)
                     waiting.connect_ex(full.getsockname())
-                    waiting_port = full.getsockname()[1]
-                yield f"http://127.0.0.1:{waiting_port}", None
+                yield f"http://127.0.0.1:{full.getsockname()[1]}", None
             case "mute" | "dripping" | "plain":
                 # A record of TLS that is announced with 16 KB (RFC 8446, section 5.1), and comes slowly.
                 says = {"dripping": b"\x16\x03\x03\x40\x00", "plain": b"HTTP/1.1 400 Bad Request\r\n\r\n"}
@@ -58,8 +57,8 @@ def _put(script: Script, port: bytes) -> Script:
 
 
 @contextmanager
-def _no_handshake(says: bytes) -> Iterator[str]:
-    """Yields the URL of a server that says something in place of a handshake, and then a byte now and then."""
+def _no_handshake(says: bytes) -> Generator[str]:
+    """Yields the URL of a server that says something in place of a handshake, then a byte now and then."""
     ended = threading.Event()
 
     def serve() -> None:

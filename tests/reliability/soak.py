@@ -15,7 +15,7 @@ THREADS = 16
 
 @dataclass
 class Object:
-    """An object that was created, and what it may hold: a change without an answer may have come, or may come."""
+    """An object that was created, and what it may hold: a change without an answer may come late."""
 
     number: int
     name: str

@@ -1,4 +1,4 @@
-"""The table of docs/reliability.md: ``python -m reliability.table``, in the folder of the tests, writes it."""
+"""The tables of docs/reliability.md: ``python -m reliability.table``, where the tests are, writes them."""
 
 from types import ModuleType
 

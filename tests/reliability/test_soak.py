@@ -1,4 +1,4 @@
-"""Thousands of operations of many threads over connections that break: nothing is doubled, nothing is lost."""
+"""Thousands of operations of many threads over connections that break: nothing is doubled or lost."""
 
 import os
 from collections import Counter
@@ -17,7 +17,7 @@ PATIENCE = urllib3.Timeout(connect=20, read=1)  # seconds: what a half-open conn
 
 
 def test_soak(api: DemoAPI) -> None:
-    """Of operations of 16 threads with faults on 10 %, no create or change is doubled, none confirmed is missing."""
+    """With faults on 10 % of the requests no create or change is doubled, none that was confirmed is missing."""
     port = int(api.url.rpartition(":")[2])
     with (
         Chaos(port, SHARE) as chaos,
@@ -25,7 +25,7 @@ def test_soak(api: DemoAPI) -> None:
     ):
         record = work(client, OPERATIONS)
     assert faults_of(record, api) == []
-    # What is passed on is answered by the server: neither a create nor a change that it may have done is sent again.
+    # What was passed on was done: neither a create nor a change is sent again then.
     unsafe = [message for message in chaos.passed if message.method in ("POST", "PATCH")]
     contents = Counter((message.head.split()[1], message.content) for message in unsafe)
     assert [content for content, count in contents.items() if count > 1] == []

@@ -7,8 +7,9 @@ import struct
 import threading
 from contextlib import suppress
 from enum import StrEnum
+from io import BufferedIOBase
 from socketserver import StreamRequestHandler, ThreadingTCPServer
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from .process import HOST
 
@@ -45,7 +46,7 @@ class Message(NamedTuple):
         return self.head.partition(b" ")[0].decode()
 
 
-def read(stream: BinaryIO) -> Message | None:
+def read(stream: BufferedIOBase) -> Message | None:
     """Read a message whose content has a length; None at the end of the connection."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
@@ -115,7 +116,7 @@ class _Connection(StreamRequestHandler):
                 while (request := read(self.rfile)) and self.passes(request, server, answers):
                     pass
 
-    def passes(self, request: Message, server: socket.socket, answers: BinaryIO) -> bool:
+    def passes(self, request: Message, server: socket.socket, answers: BufferedIOBase) -> bool:
         """Pass a request on, or break it; false if the connection ends with that."""
         broken = self.server.choose()
         if broken not in BEFORE:

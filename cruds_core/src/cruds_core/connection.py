@@ -15,8 +15,9 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError
 from .deadline import BoundedReader, running
 
 if TYPE_CHECKING:
-    from .deadline import Deadline
     from urllib3._base_connection import BaseHTTPConnection
+
+    from .deadline import Deadline
 
 # Interim answers before the final one: more than anybody sends, and an end to what a server could send.
 _MAX_INTERIM = 16
@@ -87,8 +88,8 @@ class FinalResponse(http.client.HTTPResponse):
         lengths = ",".join(self.headers.get_all("Content-Length", [])).split(",")
         if codings or "Content-Length" not in self.headers:
             return
-        # RFC 9112, section 6.3: with an invalid one "the user agent MUST close the connection to the server and
-        # discard the received response".
+        # RFC 9112, section 6.3: with an invalid one "the user agent MUST close the connection to the server
+        # and discard the received response".
         if not all(re.fullmatch("[0-9]{1,18}", length.strip()) for length in lengths):
             msg = 'its "Content-Length" is not valid'
             raise http.client.HTTPException(msg)
@@ -181,7 +182,7 @@ class _TLSConnection(_Connection, HTTPSConnection):
 def bound(response: Any, deadline: Deadline) -> None:
     """Hold the content of an answer to a deadline, where its head came through a pool of another class."""
     below = getattr(response, "_fp", None)
-    stream = getattr(below, "fp", None)
+    stream: Any = getattr(below, "fp", None)
     connection = getattr(getattr(stream, "raw", None), "_sock", None)
     if isinstance(below, http.client.HTTPResponse) and connection is not None:
         below.fp = BoundedReader.over(stream, connection, deadline)

@@ -7,7 +7,7 @@ import re
 import ssl
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from urllib3 import exceptions as urllib3_errors
 
@@ -158,7 +158,7 @@ def _reason(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _forget_content(error: object) -> None:
+def _forget_content(error: Any) -> None:
     """Clear what an error quotes of an answer, in which a server may say back what it was sent."""
     match error:
         case http.client.IncompleteRead() if isinstance(error.partial, bytes):
