@@ -82,7 +82,10 @@ class Case:
 
 def drip(content: bytes) -> list[Step]:
     """Returns a script that sends content byte by byte, over 60 s and more."""
-    return [step for byte in content for step in (bytes([byte]), 0.02)] * (3000 // len(content) + 1)
+    steps: list[Step] = []
+    for byte in content:
+        steps += [bytes([byte]), 0.02]
+    return steps * (3000 // len(content) + 1)
 
 
 def json(

@@ -17,7 +17,7 @@ PATIENCE = urllib3.Timeout(connect=20, read=1)  # seconds: what a half-open conn
 
 
 def test_soak(api: DemoAPI) -> None:
-    """With faults on 10 % of the requests no create or change is doubled, none that was confirmed is missing."""
+    """With faults on 10 % of the requests no create or change is doubled, none confirmed is missing."""
     port = int(api.url.rpartition(":")[2])
     with (
         Chaos(port, SHARE) as chaos,

@@ -166,9 +166,9 @@ def _forget_content(error: Any) -> None:
         case http.client.RemoteDisconnected():  # a BadStatusLine with a text of its own
             pass
         case http.client.BadStatusLine():
-            error.line, error.args = "", ("",)
+            vars(error)["line"], error.args = "", ("",)
         case http.client.UnknownProtocol():
-            error.version, error.args = "", ("",)
+            vars(error)["version"], error.args = "", ("",)
         case ValueError() if str(error).startswith("invalid literal") and not str(error).endswith("b''"):
             error.args = ("invalid literal for the size of a chunk",)
         case _:
