@@ -9,7 +9,7 @@ SYNC = $(UV) sync --quiet --no-dev --inexact $(if $(PYTHON),--python $(PYTHON))
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 export PATH := $(CURDIR)/.uv/bin:$(PATH)
 
-.PHONY: help demo test lint docs links pictures clean
+.PHONY: help demo test soak lint docs links pictures clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -23,6 +23,10 @@ demo: $(UV) ## Run the client against an API that it starts on this machine
 test: $(UV) ## Run the tests (ARGS="-k digest" chooses among them)
 	@$(SYNC) --group test
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+soak: $(UV) ## Work for minutes over connections that break
+	@$(SYNC) --group test
+	@CRUDS_TEST_SOAK=10000 $(VENV)/bin/python -m pytest tests/reliability/test_soak.py $(ARGS)
 
 lint: $(UV) ## Check style, spelling and types
 	@$(SYNC) --group lint

@@ -87,7 +87,7 @@ ANSWERS: dict[str, tuple[Script, type[RequestError], type[Exception] | None, str
         [b"SSH-2.0-OpenSSH_9.2\r\n", End.CLOSE],
         BrokenResponseError,
         below.ProtocolError,
-        "not HTTP; check scheme and port",
+        "not HTTP/1; check scheme and port",
     ),
     "many headers": (
         OK + b"X: 1\r\n" * 200 + b"\r\n",

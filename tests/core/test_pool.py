@@ -367,7 +367,7 @@ def test_log_has_no_query(debug: Callable[[], str]) -> None:
     scripts: list[Script] = [
         reply(503),
         reply(302, Location=f"/there?token={SECRET}"),
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nno colon\r\n\r\n{}",  # urllib3 warns of such a head
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n: no name\r\n\r\n{}",  # urllib3 warns of such a head
         End.CLOSE,
     ]
     scheme = ApiKey("key", SECRET, location="query")

@@ -148,7 +148,7 @@ def test_a_refused_redirect_says_so_without_raise_status() -> None:
     with (
         Fault(script) as server,
         Client(server.url, raise_status=False) as client,
-        pytest.raises(RedirectError, match="ftp"),
+        pytest.raises(RedirectError, match="neither http nor https"),
     ):
         client.read("x")
 

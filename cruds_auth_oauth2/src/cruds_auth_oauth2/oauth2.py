@@ -20,7 +20,7 @@ from .exceptions import OAuthAccessTokenError, OAuthAuthorizationError, OAuthRev
 from .grants import Grants
 from .parameters import Parameters, read_details, read_scope
 from .revocation import revoke
-from .server import check_issuer, check_url, transport
+from .server import LONGEST, check_issuer, check_url, transport
 from .sign_ins import SignIns, check_redirect_uri
 from .stored_token import StoredToken
 from .stores import TokenStore
@@ -94,7 +94,8 @@ class OAuth2(AuthABC):
             ``authorization_response_iss_parameter_supported``.
         revocation_url: The revocation endpoint (RFC 7009), for `revoke`.
         leeway: Seconds before its end at which a token is renewed, at most a tenth of its lifetime.
-        timeout: Seconds to wait for the authorization server to connect, and for each piece of its answer.
+        timeout: Seconds to wait for the authorization server to connect, and for each piece of its answer. A
+            request takes twice as long at most, however slowly the answer drips.
         verify_ssl: Whether its certificate is checked, or the path of the CAs, as a Client takes it.
         manager: A urllib3 PoolManager or ProxyManager of your own to reach it.
         store: Where the token lives that several processes share, sealed under ``encryption_key``; in the
@@ -225,7 +226,7 @@ class OAuth2(AuthABC):
         #: in each process.
         self._identity: list[Any] = [issuer or self._url, client_id, sorted((self._scope or "").split())]
         self._identity += [details, self._signs_in, params["resource"], params["audience"], username]
-        self._lease = 2 * arguments.seconds("timeout", timeout, zero=False) + _LEASE
+        self._lease = LONGEST * arguments.seconds("timeout", timeout, zero=False) + _LEASE
         self._tokens = self._source(user)
 
     @classmethod

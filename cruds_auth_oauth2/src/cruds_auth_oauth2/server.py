@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _MAX_ANSWER = 1 << 20  # bytes
 
+#: How many times ``timeout`` a request may take as a whole.
+LONGEST = 2
+
 
 def transport(
     *, timeout: float, verify_ssl: bool | str | os.PathLike[str], manager: urllib3.PoolManager | None
@@ -29,7 +32,8 @@ def transport(
     """What requests to the authorization server go through: once, and never redirected.
 
     Args:
-        timeout: Seconds to wait for a connection, and for each piece of an answer.
+        timeout: Seconds to wait for a connection, and for each piece of an answer; a request takes twice as
+            long at most, however its answer drips.
         verify_ssl: As a Client takes it.
         manager: As a Client takes it.
 
@@ -37,10 +41,14 @@ def transport(
         TypeError: An argument has the wrong type.
         ValueError: An argument has a value that cannot work.
     """
+    limit = arguments.seconds("timeout", timeout, zero=False)
     pool = Pool(
-        arguments.manager(manager), arguments.timeout(timeout), verify=arguments.verification(verify_ssl)
+        arguments.manager(manager), arguments.timeout(limit), verify=arguments.verification(verify_ssl)
     )
-    return Transport(pool, None, Retry(0, redirect=0), default_observers, _MAX_ANSWER)
+    once, total = Retry(0, redirect=0), LONGEST * limit
+    return Transport(
+        pool, None, once, default_observers, _MAX_ANSWER, total_timeout=total, timeout_name="timeout"
+    )
 
 
 def check_url(name: str, url: object) -> str:

@@ -62,6 +62,11 @@ def timeout(value: object) -> urllib3.Timeout:
     return urllib3.Timeout(connect=limit, read=limit)
 
 
+def total_timeout(value: object) -> float | None:
+    """Seconds for a whole call, None for no limit."""
+    return None if value is None else seconds("total_timeout", value, zero=False, other=" or None")
+
+
 def retry_policy(
     retries: object, backoff_factor: object, retry_status_codes: Iterable[object], *, unsafe: bool
 ) -> RetryPolicy:

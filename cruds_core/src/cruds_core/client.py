@@ -48,7 +48,8 @@ class Client:
             an `AuthABC`; or a mapping ``{"scheme": name, **options}`` for any installed scheme.
         manager: A urllib3 PoolManager or ProxyManager of your own. Its TLS is used, and the ``timeout`` and
             ``retries`` that it was made with go before those given here.
-        timeout: Seconds to wait for a connection, and for each piece of an answer. None waits for ever.
+        timeout: Seconds to wait for a connection, and for each piece of an answer, however many there are.
+            None waits for ever.
         raise_status: Whether an answer with a status of 400 or more raises a StatusError.
         retries: How many times a request is repeated: GET, HEAD, PUT, DELETE and OPTIONS on the listed
             statuses, on connection errors and on broken answers; POST and PATCH only where the server cannot
@@ -62,6 +63,8 @@ class Client:
         retry_unsafe: Whether POST and PATCH are repeated like the others, though that may do a thing twice.
             A header ``Idempotency-Key`` makes a single call so.
         max_response_size: Bytes of content that an answer may have, decompressed. Downloads have no limit.
+        total_timeout: Seconds for a whole call, with its attempts, the pauses between them, redirects and
+            content; None for no limit. A call that takes longer raises a RequestTimeoutError.
         plugins: The registry to take schemes from and observers in; the program's own unless given.
 
     Attributes:
@@ -100,6 +103,7 @@ class Client:
         *,
         retry_unsafe: bool = False,
         max_response_size: int = 512 * _MIB,
+        total_timeout: float | None = None,
         plugins: Plugins | None = None,
     ) -> None:
         auth = cast("Auth", hide(auth))
@@ -121,6 +125,7 @@ class Client:
             pool.retry or policy,
             default_observers if plugins is None else registry(plugins).observers,
             arguments.whole("max_response_size", max_response_size, least=1),
+            total_timeout=arguments.total_timeout(total_timeout),
         )
         if verify is False and manager is None:
             msg = "verify_ssl=False: anybody on the way can read and change all; it takes a CA file, too"

@@ -104,6 +104,7 @@ def receive_refusal(response: BaseHTTPResponse, limit: int) -> bytes:
     """
     buffer = io.BytesIO()
     with suppress(HTTPError, ValueError):  # as in chunks()
+        _check_codings(response)
         while chunk := response.read1(_CHUNK):  # which gives what there is before it fails
             buffer.write(chunk[: limit - buffer.tell()])
             if buffer.tell() == limit:
@@ -118,6 +119,7 @@ def chunks(response: BaseHTTPResponse, size: int | None = _CHUNK) -> Iterator[by
     Raises:
         urllib3.exceptions.HTTPError: It could not be read.
     """
+    _check_codings(response)
     try:
         while chunk := response.read(size):
             yield chunk
@@ -129,9 +131,21 @@ def chunks(response: BaseHTTPResponse, size: int | None = _CHUNK) -> Iterator[by
         raise DecodeError(msg)
 
 
+def _check_codings(response: BaseHTTPResponse) -> None:
+    """Refuse several content codings that are not all known: urllib3 would take the others for deflate."""
+    codings = [coding.strip().lower() for coding in response.headers.get("Content-Encoding", "").split(",")]
+    if len(codings) > 1 and not set(codings) <= set(response.CONTENT_DECODERS):
+        msg = "a content coding is not known"
+        raise DecodeError(msg)
+
+
 def _is_cut(response: BaseHTTPResponse) -> bool:
     """Whether a compressed stream has no end. urllib3 does not check it, and has no public way to see it."""
     decoder = getattr(response, "_decoder", None)
+    return any(_has_no_end(each) for each in getattr(decoder, "_decoders", [decoder]))
+
+
+def _has_no_end(decoder: object) -> bool:
     in_first_member = getattr(decoder, "_state", 0) == 0  # what follows the first may be padding
     return in_first_member and getattr(getattr(decoder, "_obj", None), "eof", True) is False
 

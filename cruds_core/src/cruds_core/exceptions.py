@@ -93,7 +93,10 @@ class NameResolutionError(ConnectError):
 
 
 class RequestTimeoutError(RequestError, TimeoutError):
-    """The server did not answer, or did not go on with its answer, within ``timeout`` seconds."""
+    """The server did not answer, or did not go on with its answer, in time.
+
+    That is ``timeout`` seconds for a connection and for each piece, and ``total_timeout`` for the whole call.
+    """
 
 
 class TLSError(RequestError):

@@ -7,11 +7,11 @@ import re
 import ssl
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from urllib3 import exceptions as urllib3_errors
 
-from . import content, exceptions
+from . import connection, content, exceptions
 from .url import without_query
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # What is under way stands in the frames of these.
-_CARRIERS = ("urllib3", "http", "ssl", "socket", content.__name__)
+_CARRIERS = ("urllib3", "http", "ssl", "socket", connection.__name__, content.__name__)
 
 
 def translate(
@@ -94,8 +94,11 @@ def _protocol_failure(error: Exception, *, status: int | None) -> tuple[type[exc
     for cause in causes:
         if isinstance(cause, http.client.RemoteDisconnected):
             break
-        if isinstance(cause, http.client.BadStatusLine):
-            return exceptions.BrokenResponseError, "what came back is not HTTP; check scheme and port of host"
+        if isinstance(cause, (http.client.BadStatusLine, http.client.UnknownProtocol)):
+            return (
+                exceptions.BrokenResponseError,
+                "what came back is not HTTP/1; check scheme and port of host",
+            )
         if isinstance(cause, http.client.HTTPException):
             return exceptions.BrokenResponseError, f"the head of the answer cannot be read: {cause}"
     return exceptions.ConnectionLostError, f"the connection ended before an answer: {_reason(error)}"
@@ -155,6 +158,23 @@ def _reason(error: BaseException) -> str:
     return type(error).__name__
 
 
+def _forget_content(error: Any) -> None:
+    """Clear what an error quotes of an answer, in which a server may say back what it was sent."""
+    match error:
+        case http.client.IncompleteRead() if isinstance(error.partial, bytes):
+            error.partial, error.args = b"", (b"",)
+        case http.client.RemoteDisconnected():  # a BadStatusLine with a text of its own
+            pass
+        case http.client.BadStatusLine():
+            vars(error)["line"], error.args = "", ("",)
+        case http.client.UnknownProtocol():
+            vars(error)["version"], error.args = "", ("",)
+        case ValueError() if str(error).startswith("invalid literal") and not str(error).endswith("b''"):
+            error.args = ("invalid literal for the size of a chunk",)
+        case _:
+            pass
+
+
 def forget_locals(error: BaseException | None) -> None:
     """Clear the frames that hold what was sent, or came, and the same in the errors themselves."""
     seen: set[int] = set()  # urllib3 can raise an error again in the handler of ours, which makes a circle
@@ -166,8 +186,7 @@ def forget_locals(error: BaseException | None) -> None:
         seen.add(id(error))
         chain += [error.__cause__, error.__context__]
         for one in (error, *error.args):
-            if isinstance(one, http.client.IncompleteRead) and isinstance(one.partial, bytes):
-                one.partial, one.args = b"", (b"",)
+            _forget_content(one)
         if isinstance(error, urllib3_errors.RequestError) and error.url is not None:
             error.url = without_query(error.url)
         for frame, _ in traceback.walk_tb(error.__traceback__):

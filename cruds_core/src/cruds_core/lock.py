@@ -8,6 +8,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from .deadline import OutOfTime, running
 from .exceptions import AuthError
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ class _Step:
         return self._find(lock)(*error)
 
 
+class _Taken(dict[bool, None]):
+    def __missing__(self, key: bool) -> None:
+        raise OutOfTime
+
+
+_TAKEN = _Taken({True: None})  # whether a lock was taken: looked up in C, as long as it was
+
+
 class ForkSafeLock:
     """A lock for ``with`` that is new in a forked child: a thread of the parent may have held it.
 
@@ -46,11 +55,18 @@ class ForkSafeLock:
 
     @_Step
     def __enter__(self) -> Callable[..., object]:
-        return self._lock.__enter__
+        return self._take()
 
     @_Step
     def __exit__(self) -> Callable[..., object]:
         return self._lock.__exit__
+
+    def _take(self) -> Callable[..., object]:
+        """What takes the lock, in one step, or raises an OutOfTime where the time of the call passes."""
+        if running.deadline is None:
+            return self._lock.__enter__
+        attempts = iter(functools.partial(self._lock.acquire, timeout=running.deadline.cut()), None)
+        return map(_TAKEN.__getitem__, attempts).__next__
 
     @property
     def if_free(self) -> IfFree:
@@ -106,7 +122,7 @@ class RenewalLock(ForkSafeLock):
         if self.is_mine:
             msg = f"{self._scheme} needs its own token to get one; let it use a Client of its own"
             raise AuthError(msg)
-        return self._lock.__enter__
+        return self._take()
 
 
 _locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import queue
 import threading
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from urllib3.util import Timeout
 from urllib3.util.ssl_ import create_urllib3_context
 
 from . import connection
+from .deadline import running
 from .url import without_query
 
 if TYPE_CHECKING:
@@ -55,7 +58,9 @@ class Pool:
 
         Raises:
             urllib3.exceptions.HTTPError: There was no answer.
+            OutOfTime: The time of the call has passed.
         """
+        deadline = running.deadline
         before, _sending.active = _sending.active, True
         try:
             response = self.manager.urlopen(
@@ -65,11 +70,14 @@ class Pool:
                 headers=request.headers,
                 retries=False,
                 redirect=False,
-                timeout=self.timeout,
+                timeout=self.timeout if deadline is None else deadline.cut_all(self.timeout),
+                pool_timeout=None if deadline is None else deadline.left,
                 preload_content=False,
             )
         finally:
             _sending.active = before
+        if deadline is not None and not self.is_own:
+            connection.bound(response, deadline)
         # RFC 9112, section 9.6: "A client that sends a "close" connection option MUST NOT send further
         # requests on that connection". A server may not close it, or not yet.
         if request.headers.get("Connection", "").lower() == "close":
@@ -83,6 +91,11 @@ class Pool:
 
     def close(self) -> None:
         """Close the connections that are idle. The next request opens a new one."""
+        pools: Any = self.manager.pools
+        # clear() forgets them, and they are closed when nobody refers to them: an error that is kept may.
+        for pool in [pools.get(key) for key in pools.keys()]:  # noqa: SIM118 - it has no other way to iterate
+            if pool is not None:
+                _close_idle(pool)
         self.manager.clear()
 
     def restart(self) -> None:
@@ -102,6 +115,19 @@ class Pool:
             msg = "a Client with a manager= of your own cannot be pickled; make the Client where it is used"
             raise TypeError(msg)
         return _unpickle, (self.timeout, self._verify)
+
+
+def _close_idle(pool: Any) -> None:
+    """Close the idle connections of a pool, which a thread in the midst of a request may go on using."""
+    places = 0
+    with suppress(queue.Empty, AttributeError):  # it is closed already
+        while True:
+            connection = pool.pool.get(block=False)
+            places += 1
+            if connection is not None:
+                connection.close()
+    for _ in range(places):
+        pool._put_conn(None)
 
 
 class _Last:

@@ -67,6 +67,6 @@ def _target(url: str, location: str) -> str:
         msg = "its Location is not a URL"
         raise Refused(msg) from None
     if target.scheme not in ("http", "https") or not target.host:
-        msg = f'its Location has the scheme "{target.scheme}"'
+        msg = "its Location is neither http nor https"
         raise Refused(msg)
     return target._replace(auth=None, fragment=None).url

@@ -225,7 +225,8 @@ class Request:
             self.content.seek(0)
 
     def __repr__(self) -> str:
-        return f"<Request {self}>"
+        # A traceback may show one that could not be made.
+        return f"<Request {self if hasattr(self, 'url') else '?'}>"
 
     def __str__(self) -> str:
         return f"{self.method} {self.shown_url}"

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, SSLError
 
 from .content import TooLarge, receive, receive_refusal
-from .exceptions import AuthError, CrudsError, RedirectError, RequestError, ResponseTooLargeError
+from .deadline import Deadline, OutOfTime, running
+from .exceptions import (
+    AuthError,
+    CrudsError,
+    RedirectError,
+    RequestError,
+    RequestTimeoutError,
+    ResponseTooLargeError,
+)
 from .failure import forget_locals, is_final, translate
 from .redirect import MAX_REDIRECTS, Refused, follow
 from .response import Response
@@ -42,16 +50,28 @@ class Transport:
         retry: Decides on and paces repetitions.
         observers: Those who are told of each attempt.
         max_response_size: Bytes of content that an answer may have.
+        total_timeout: Seconds for a whole call, None for no limit.
+        timeout_name: The argument that the limit comes from, as a message names it.
     """
 
     def __init__(
-        self, pool: Pool, auth: AuthABC | None, retry: Retry, observers: Observers, max_response_size: int
+        self,
+        pool: Pool,
+        auth: AuthABC | None,
+        retry: Retry,
+        observers: Observers,
+        max_response_size: int,
+        *,
+        total_timeout: float | None = None,
+        timeout_name: str = "total_timeout",
     ) -> None:
         self.pool = pool
         self.auth = auth
         self.retry = retry
         self.observers = observers
         self.max_response_size = max_response_size
+        self.total_timeout = total_timeout
+        self.timeout_name = timeout_name
 
     def send(
         self,
@@ -76,15 +96,23 @@ class Transport:
             AuthError: There were no credentials.
         """
         call = _Call(self, request, sink, tolerates)
-        while True:
-            response = call.attempt(deserialize=deserialize)
-            if response is None:
-                continue
-            if response.status < 400 and not call.refusal:
-                return response
-            if tolerates(response.status):
-                return response
-            raise call.error(response)
+        # That of a call of the scheme's own, to get a token, is not that of the call which needs it: a
+        # refresh that is cut off may have been carried out, and its refresh token be lost.
+        before, running.deadline = running.deadline, call.deadline
+        try:
+            while True:
+                response = call.attempt(deserialize=deserialize)
+                if response is None:
+                    continue
+                if response.status < 400 and not call.refusal:
+                    return response
+                if tolerates(response.status):
+                    return response
+                raise call.error(response)
+        except OutOfTime:
+            raise call.out_of_time() from None
+        finally:
+            running.deadline = before
 
 
 class _Call:
@@ -104,6 +132,7 @@ class _Call:
         self.asked = self.sent = request  # of the last attempt, without and with credentials
         self.sink = sink
         self.tolerates = tolerates
+        self.deadline = None if transport.total_timeout is None else Deadline(transport.total_timeout)
         self.retry = transport.retry
         if "Idempotency-Key" in request.headers:
             self.retry = self.retry.new(allowed_methods=None)
@@ -171,6 +200,18 @@ class _Call:
             response, self.asked, self.sent, str(self), self.secrets, left_origin=self.left_origin
         )
 
+    def out_of_time(self, status: int | None = None) -> RequestTimeoutError:
+        """What to raise when the time of the call has passed, after the head of an answer of this status."""
+        what = f"the {status} answer was not whole" if status else "no answer"
+        times = "" if self.attempts == 1 else f" ({self.attempts} attempts)"
+        seconds, name = self.transport.total_timeout, self.transport.timeout_name
+        return RequestTimeoutError(
+            f"{self}: {what} within {seconds:g} s; see {name}={times}",
+            method=self.request.method,
+            url=self.request.shown_url,
+            attempts=self.attempts,
+        )
+
     def _prepare(self) -> None:
         if self.attempts > 1:
             self.secrets.update(credentials_sent(self.sent, self.asked))
@@ -181,6 +222,8 @@ class _Call:
             self.sent.rewind()  # the scheme may have read it
             if self.sent.url != self.request.url:
                 self._check_url()
+            if self.deadline is not None:
+                self.deadline.cut()  # which may have taken long
         self.sent.headers.check()
 
     def _check_url(self) -> None:
@@ -201,6 +244,8 @@ class _Call:
             forget_locals(error)
             if isinstance(error, CrudsError) or self.in_scheme:  # the scheme's, not of this request
                 raise
+            if self.deadline is not None and not self.deadline.left:
+                raise self.out_of_time(self.status) from error
             self.failed = True
             raise translate(
                 error,
@@ -249,8 +294,7 @@ class _Call:
             self.retry = self.retry.increment(method, self.request.shown_url, error=error)
         except HTTPError:  # urllib3's way to say no: the error itself, or a MaxRetryError around it
             return False
-        self._pause(type(error).__name__, self.retry.get_backoff_time())
-        return True
+        return self._pause(type(error).__name__, self.retry.get_backoff_time())
 
     def _answers_challenge(self, raw: BaseHTTPResponse) -> bool:
         if raw.status != 401 or self.auth is None or self.challenged:
@@ -297,12 +341,16 @@ class _Call:
             self.retry = retry.increment(method, self.request.shown_url, response=raw)
         except HTTPError:
             return False
-        self._pause(str(raw.status), delay or self.retry.get_backoff_time())
-        return True
+        return self._pause(str(raw.status), delay or self.retry.get_backoff_time())
 
-    def _pause(self, reason: str, seconds: float) -> None:
+    def _pause(self, reason: str, seconds: float) -> bool:
+        """Wait, unless the time of the call would pass meanwhile."""
+        if self.deadline is not None and seconds >= self.deadline.left:
+            logger.info("%s: %s; no time is left for another attempt", self.request, reason)
+            return False
         logger.info("%s: %s; again in %.1f s", self.request, reason, seconds)
         time.sleep(seconds)
+        return True
 
     def _too_large(self, status: int) -> ResponseTooLargeError:
         limit = self.transport.max_response_size

@@ -1,0 +1,135 @@
+"""Every fault of the tables ends in data or one clear error: soon, in little memory, and nothing is left."""
+
+import logging
+import time
+import tracemalloc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.process import require
+from servers.tls import Certificates
+
+from cruds_core import Client, CrudsError, RequestError
+from cruds_core.testing.leaks import Leaks
+
+from .case import SECRET, Case, Data
+from .places import place
+from .table import CASES, count, tables
+
+TRIED = [
+    pytest.param(case, verb, id=f"{case.fault}{case.variant}, {verb}".encode("ascii", "replace").decode())
+    for case in CASES
+    for verb in case.verbs
+]
+OPEN = ("01", "08")  # the states ESTABLISHED and CLOSE_WAIT in /proc/net/tcp
+
+
+def call(client: Client, case: Case, verb: str, folder: Path) -> object:
+    """Call a verb; what a download leaves is what is in its file."""
+    if case.call is not None:
+        return case.call(client)
+    match verb:
+        case "read":
+            return client.read("items", {"q": "asked"})
+        case "create":
+            return client.create("items", {"name": "x"})
+        case "update":
+            return client.update("items/1", {"name": "x"})
+        case "delete":
+            return client.delete("items/1")
+        case _:
+            return client.download("items", folder, "item").read_bytes()
+
+
+def client_of(url: str, case: Case, tls: Certificates) -> Client:
+    """Returns a Client with the token that nobody must see."""
+    options: dict[str, Any] = {"retries": 1, "backoff_factor": 0, "timeout": 5, "auth": SECRET}
+    options |= {"verify_ssl": tls.ca_path} if case.place != "unknown" else {}
+    return Client(url, **options | case.options)
+
+
+def left_open(port: int) -> int:
+    """Returns how many connections to a port this process has, as the system sees it."""
+    table = Path("/proc/net/tcp")
+    require(table.exists(), f"{table} is missing: it is Linux's")
+    rows = [line.split() for line in table.read_text().splitlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] in OPEN for row in rows)
+
+
+def same(value: Any, expected: Any) -> bool:
+    """Returns whether two values are the same, NaN and NaN too."""
+    return type(value) is type(expected) and (value == expected or repr(value) == repr(expected))
+
+
+@dataclass
+class Tried:
+    """What came of a case."""
+
+    outcome: object
+    seconds: float
+    memory: int
+
+
+def attempt(client: Client, case: Case, verb: str, folder: Path) -> Tried:
+    """Call a verb as often as the case asks for, and measure it."""
+    outcome: object = None
+    tracemalloc.start()
+    began = time.monotonic()
+    try:
+        for number in range(case.calls):
+            time.sleep(0.1 if number else 0)  # so that the end of a connection has arrived
+            outcome = call(client, case, verb, folder)
+    except Exception as error:
+        outcome = error
+    seconds = time.monotonic() - began
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return Tried(outcome, seconds, peak)
+
+
+@pytest.mark.parametrize(("case", "verb"), TRIED)
+def test_fault(
+    case: Case, verb: str, tls: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault gives the outcome of its row within its bounds, leaves nothing open, tells no credentials."""
+    caplog.set_level(logging.DEBUG)
+    with place(case, tls) as (url, server):
+        port = int(url.rpartition(":")[2])
+        before = left_open(port)
+        with client_of(url, case, tls) as client:
+            tried = attempt(client, case, verb, tmp_path)
+            if isinstance(tried.outcome, RequestError) and not case.keeps:
+                assert left_open(port) == before
+        assert left_open(port) == before
+        received = [] if server is None else server.received
+    assert tried.seconds < case.seconds
+    assert tried.memory < case.megabytes * 1e6
+    leaks = Leaks()
+    leaks.know(SECRET)
+    assert not leaks.are_in(caplog.text)
+    for request in received:
+        is_ours = request.headers["Host"] == url.partition("://")[2]
+        assert is_ours or "Authorization" not in request.headers
+        assert "X-Injected" not in request.headers
+        assert b"\nX-Injected" not in request.content
+    if isinstance(case.gives, Data):
+        assert same(tried.outcome, case.gives.value), tried.outcome
+        return
+    error = tried.outcome
+    assert type(error) is case.gives, error
+    assert isinstance(error, CrudsError) or case.call is not None
+    assert case.says in str(error)
+    assert list(leaks.in_error(error)) == []
+    assert list(tmp_path.iterdir()) == []  # nothing of a download
+    assert received == [] or case.call is None
+    assert sum(request.method in ("POST", "PATCH") for request in received) <= case.sent
+
+
+def test_the_table_of_the_page_has_these_cases() -> None:
+    """docs/reliability.md has a row for each of these cases, no other, and counts them."""
+    page = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+    faults = page.partition("## Faults\n")[2].partition("\n## ")[0]
+    assert faults.partition("### ")[2].rstrip() == tables().removeprefix("### ")
+    assert count() in faults
