@@ -9,7 +9,7 @@ SYNC = $(UV) sync --quiet --no-dev --inexact $(if $(PYTHON),--python $(PYTHON))
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 export PATH := $(CURDIR)/.uv/bin:$(PATH)
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -32,6 +32,10 @@ lint: $(UV) ## Check style and types
 	$(VENV)/bin/mypy || failed=1; \
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python || failed=1; \
 	exit $$failed
+
+bench: $(UV) ## Measure against other libraries, and write docs/benchmarks/
+	@$(SYNC) --group test --group bench
+	@PYTHONPATH=tests $(VENV)/bin/python -m benchmarks --uv $(UV) $(ARGS)
 
 clean: ## Remove what the commands above made
 	rm -rf .venv* .uv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -239,13 +239,18 @@ def test_the_metadata_is_what_is_promised(built: Path, ours: Distribution) -> No
     assert set(found.dynamic or []) == set()
 
 
-@pytest.mark.parametrize(("ours", "needs"), [(CORE, "idna"), (UMBRELLA, "cruds-core[idna]")])
-def test_the_extra_for_international_names(built: Path, ours: Distribution, needs: str) -> None:
-    """The extra idna is the only one, and brings the package of that name."""
+@pytest.mark.parametrize(
+    ("ours", "needs"),
+    [(CORE, ["idna", "orjson"]), (UMBRELLA, ["cruds-core[idna]", "cruds-core[speed]"])],
+    ids=["cruds-core", "cruds"],
+)
+def test_the_extras(built: Path, ours: Distribution, needs: list[str]) -> None:
+    """There are two extras: idna for international names and speed for orjson, each with one package."""
     found = metadata(built, ours)
-    extra = [requirement for requirement in found.requires_dist or [] if requirement.marker]
-    assert found.provides_extra == ["idna"]
-    assert [str(requirement).startswith((f"{needs}<", f"{needs}>")) for requirement in extra] == [True]
+    extras = [requirement for requirement in found.requires_dist or [] if requirement.marker]
+    assert found.provides_extra == ["idna", "speed"]
+    for extra, need in zip(extras, needs, strict=True):
+        assert str(extra).startswith((f"{need}<", f"{need}>"))
 
 
 @pytest.mark.parametrize("ours", [BASIC, OAUTH2, UMBRELLA], ids=lambda ours: ours.name)

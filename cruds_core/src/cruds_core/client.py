@@ -301,8 +301,10 @@ class Client:
         sink: Sink | None = None,
     ) -> Response:
         merged = Headers.default(json=self.serialize and sink is None)
-        merged.override(self.request_headers)
-        merged.override({} if headers is None else headers)
+        if self._request_headers:
+            merged.override(self._request_headers)
+        if headers is not None:
+            merged.override(headers)
         request = Request(method, self._base.join(uri, params), merged)
         # No local variable: a traceback would show it.
         request.content = encode(data, files, request.headers, serialize=self.serialize)

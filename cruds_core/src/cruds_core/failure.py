@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # What is under way stands in the frames of these.
-_CARRIERS = ("urllib3", "http", "ssl", "socket", content.__name__)
+_CARRIERS = ("urllib3", "http", "ssl", "socket", content.__name__, f"{__package__}.pool")
 
 
 def translate(

@@ -21,9 +21,6 @@ _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 _CHUNK = 1 << 16  # bytes of content that are read at a time
 
-# The content codings that urllib3 can undo here.
-_ACCEPT_ENCODING = make_headers(accept_encoding=True)
-
 
 class Reader(Protocol):
     """Content that is read while it is sent: a binary file, or anything that reads like one."""
@@ -52,6 +49,11 @@ class Headers(HTTPHeaderDict):
         shown = {name: self[name] if is_harmless(name) else MASK for name in self}
         return f"{type(self).__name__}({shown})"
 
+    def _copy_from(self, other: HTTPHeaderDict) -> None:
+        # As in urllib3, which comes here for each new copy, but without a look-up for each name.
+        lines = other._container  # pyright: ignore[reportPrivateUsage]
+        self._container = {key: [*line] for key, line in lines.items()}
+
     def __copy__(self) -> Self:
         return type(self)(self)
 
@@ -71,13 +73,7 @@ class Headers(HTTPHeaderDict):
         Args:
             json: Whether JSON is preferred (RFC 9110, section 12.5.1).
         """
-        return cls(
-            {
-                "Accept": "application/json, */*;q=0.5" if json else "*/*",
-                "User-Agent": f"cruds-core/{__version__}",
-                **_ACCEPT_ENCODING,
-            }
-        )
+        return cls(_DEFAULT[json])
 
     def override(self, headers: Mapping[str, str]) -> None:
         """Set headers, in place of others of the same names.
@@ -108,6 +104,11 @@ class Headers(HTTPHeaderDict):
             ValueError: A name is not a token, or a value holds a line break, another control
                 character or a character outside Latin-1 (RFC 9110, section 5.5).
         """
+        if all(
+            isinstance(value, str) and _TOKEN.fullmatch(name) and _FIELD_VALUE.fullmatch(value)
+            for name, value in self.iteritems()
+        ):
+            return
         for name in self:
             if not _TOKEN.fullmatch(name):
                 msg = f"{name!r} is not the name of a header (RFC 9110, section 5.1)"
@@ -119,6 +120,19 @@ class Headers(HTTPHeaderDict):
             if not all(_FIELD_VALUE.fullmatch(value) for value in self.getlist(name)):
                 msg = f'header "{name}" holds a line break or another character that cannot be sent'
                 raise ValueError(msg)
+
+
+# By whether JSON is preferred. The content codings are those that urllib3 can undo here.
+_DEFAULT = {
+    json: Headers(
+        {
+            "Accept": "application/json, */*;q=0.5" if json else "*/*",
+            "User-Agent": f"cruds-core/{__version__}",
+            **make_headers(accept_encoding=True),
+        }
+    )
+    for json in (True, False)
+}
 
 
 class Request:
