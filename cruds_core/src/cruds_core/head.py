@@ -6,8 +6,9 @@ Any other head is left to the standard library. Both read the same out of what i
 from __future__ import annotations
 
 import re
-from http.client import HTTPMessage
 from typing import NamedTuple
+
+from urllib3 import HTTPHeaderDict
 
 # RFC 9112, sections 4 and 5, but for what is odd or seldom: interim answers, other versions, folded lines,
 # bytes beyond ASCII, lines that end with LF alone, and more fields than the standard library takes.
@@ -17,14 +18,6 @@ _HEAD = re.compile(
 )
 _FIELD = re.compile(r"([^:]+):[ \t]*(.*)\r\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-
-
-class Fields(HTTPMessage):
-    """The fields of a head, all ASCII."""
-
-    def items(self) -> list[tuple[str, str]]:
-        """Names and values as they are: what the base looks for in each, bytes beyond ASCII, is not there."""
-        return list(self.raw_items())
 
 
 class Head(NamedTuple):
@@ -41,7 +34,7 @@ class Head(NamedTuple):
     size: int
     status: int
     reason: str
-    fields: Fields
+    fields: HTTPHeaderDict
     length: int | None
 
 
@@ -50,18 +43,18 @@ def parse(received: bytes) -> Head | None:
     found = _HEAD.match(received)
     if found is None:
         return None
-    fields = Fields()
+    fields = HTTPHeaderDict()
+    lines = fields._container  # pyright: ignore[reportPrivateUsage] # add() takes three times as long
     for name, value in _FIELD.findall(found[3].decode("ascii")):
-        fields.set_raw(name, value)
-    # RFC 9112, section 6.3, without what must be thought about: the content has a length, or else is chunked.
-    length: int | None
-    match fields.get("Content-Length"), fields.get("Transfer-Encoding"):
-        case str(text), None if _LENGTH.fullmatch(text):
+        lines.setdefault(name.lower(), [name]).append(value)
+    # RFC 9112, section 6.3, without what must be thought about: the content has one length, or else is chunked.
+    match lines.get("content-length"), lines.get("transfer-encoding"):
+        case [_, text], None if _LENGTH.fullmatch(text):
             length = int(text)
-        case None, "chunked":
+        case None, [_, "chunked"]:
             length = None
         case _:
             return None
-    if fields.get("Connection", "keep-alive").lower() != "keep-alive":
+    if "connection" in lines and fields["connection"].lower() != "keep-alive":
         return None
     return Head(found.end(), int(found[1]), found[2].decode("ascii").strip(), fields, length)

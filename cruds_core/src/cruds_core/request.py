@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, Self, TypeAlias
 
 from urllib3 import HTTPHeaderDict, make_headers
@@ -96,6 +97,14 @@ class Headers(HTTPHeaderDict):
             self.discard(name)
         self.extend(headers)
 
+    def _is_clean(self) -> bool:
+        with suppress(TypeError):  # a value is not a str
+            return all(
+                _TOKEN.fullmatch(name) and all(map(_FIELD_VALUE.fullmatch, values))
+                for name, *values in self._container.values()
+            )
+        return False
+
     def check(self) -> None:
         """Refuse what cannot be sent, or would be read as more than one header.
 
@@ -104,10 +113,7 @@ class Headers(HTTPHeaderDict):
             ValueError: A name is not a token, or a value holds a line break, another control
                 character or a character outside Latin-1 (RFC 9110, section 5.5).
         """
-        if all(
-            isinstance(value, str) and _TOKEN.fullmatch(name) and _FIELD_VALUE.fullmatch(value)
-            for name, value in self.iteritems()
-        ):
+        if self._is_clean():
             return
         for name in self:
             if not _TOKEN.fullmatch(name):
