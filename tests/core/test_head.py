@@ -1,58 +1,81 @@
 """Heads that are read without the standard library, which must read the same out of them."""
 
 import io
-import socket
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servers.nginx import Nginx
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
 
 from cruds_core import Client, head
-from cruds_core.connection import FinalResponse
+from cruds_core.connection import FinalResponse, Pool
+from cruds_core.request import Headers
 
 CONTENT = b"content"
 LENGTH = b"Content-Length: 7\r\n"
 
 
-class Connection:
-    """Stands for a socket from which these bytes have come."""
+class Socket(io.RawIOBase):
+    """Stands for a socket over which these pieces come, one after the other."""
 
-    def __init__(self, received: bytes) -> None:
-        self._received = received
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = [piece for piece in pieces if piece]
 
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """Returns what a socket would."""
-        return io.BufferedReader(cast("io.RawIOBase", io.BytesIO(self._received)))
+    def readable(self) -> bool:
+        """Returns that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Gives the next piece, or what fits of it."""
+        piece = self.pieces.pop(0) if self.pieces else b""
+        size = min(len(buffer), len(piece))
+        buffer[:size] = piece[:size]
+        self.pieces[:0] = [piece[size:]] if piece[size:] else []
+        return size
+
+    def recv(self, size: int) -> bytes:
+        """Gives the next piece, or what fits of it."""
+        return cast("bytes", self.read(size))
+
+    def makefile(self, _mode: str, buffering: int = -1) -> Any:
+        """Returns itself, with a buffer unless that is declined."""
+        return io.BufferedReader(self) if buffering else self
+
+    def ignore(self, *_: object) -> None:
+        """Does nothing."""
+
+    settimeout = sendall = shutdown = close = ignore
 
 
-def read(kind: type[HTTPResponse], received: bytes, method: str) -> dict[str, Any]:
-    """Returns all that a response of this kind says of its head, and what it leaves unread."""
-    response = kind(cast("socket.socket", Connection(received)), method=method)
-    response.begin()
-    said = {name: getattr(response, name) for name in ("status", "reason", "version", "length", "will_close")}
-    message = response.msg
-    said |= {"chunked": response.chunked, "fields": message.items(), "defects": message.defects}
-    said |= {"payload": message.get_payload() or "", "rest": response.fp and response.fp.read()}
+class Standard(HTTPConnection):
+    """The connection of urllib3, which reads all heads with the standard library."""
+
+    response_class = FinalResponse
+
+
+def read(kind: Any, pieces: list[bytes], method: str) -> dict[str, Any]:
+    """Returns all that a connection of this kind says of an answer."""
+    connection = kind("127.0.0.1", 80)
+    connection.sock = cast("Any", Socket(pieces))
+    connection.request(method, "/", headers=Headers.default(json=True), preload_content=False)
+    said: dict[str, Any] = {}
+    try:
+        response = connection.getresponse()
+        said = {name: getattr(response, name) for name in ("status", "reason", "version", "chunked")}
+        said |= {"fields": list(response.headers.items()), "length": response.length_remaining}
+        said |= {"closed": connection.sock is None, "content": response.read()}
+    except (HTTPException, HTTPError, OSError, ValueError) as error:
+        said["error"] = type(error)
     return said
 
 
-def assert_same(received: bytes, method: str = "GET") -> None:
-    """A head that is taken is read as by the standard library, and any other is left alone."""
-    try:
-        standard = read(HTTPResponse, received, method)
-    except HTTPException:
-        assert head.parse(received) is None
-        return
-    if head.parse(received) is None:
-        return
-    if standard["status"] in (204, 304) or method == "HEAD":
-        standard["chunked"] = False  # our own rule, whoever has read the head
-    if "multipart" in dict(standard["fields"]).get("Content-Type", ""):
-        standard["defects"] = []  # which urllib3 does not mind either: they are about the content
-    assert read(FinalResponse, received, method) == standard
+def assert_same(pieces: list[bytes], method: str = "GET") -> None:
+    """An answer is read as urllib3 and the standard library read it."""
+    assert read(Pool.ConnectionCls, pieces, method) == read(Standard, pieces, method)
 
 
 ORDINARY = [
@@ -64,7 +87,6 @@ ORDINARY = [
     b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nContent-Length: 7\r\nFrom: me\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=x\r\nContent-Length: 7\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nContent-Length: 8\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + LENGTH + b"X: 1\r\n" * 98 + b"\r\n",
     b"HTTP/1.1 200 OK\r\n" + LENGTH + b"X: " + b"x" * 7000 + b"\r\n\r\n",
 ]
@@ -75,7 +97,11 @@ ORDINARY = [
 def test_ordinary_head(received: bytes, method: str) -> None:
     """An ordinary head is taken, and read as the standard library reads it."""
     assert head.parse(received + CONTENT) is not None
-    assert_same(received + CONTENT, method)
+    for end in (b"", CONTENT, CONTENT + b"more", b"3\r\ncon\r\n0\r\n\r\n"):
+        assert_same([received + end], method)
+        assert_same([received, end], method)
+        assert_same([received + end[:2], end[2:]], method)
+        assert_same([received[:9], received[9:] + end], method)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +140,10 @@ def test_ordinary_head(received: bytes, method: str) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 7 \r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1_0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 7, 7\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nContent-Length: 7\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nContent-Length: 8\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: " + b"7" * 5000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length:\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -125,8 +155,10 @@ def test_ordinary_head(received: bytes, method: str) -> None:
     ],
 )
 def test_odd_head_is_left_to_the_standard_library(received: bytes) -> None:
-    """A head that is anything but ordinary is not taken."""
+    """A head that is anything but ordinary is not taken, and what was read of it is read again."""
     assert head.parse(received + CONTENT) is None
+    assert_same([received + CONTENT])
+    assert_same([received[:20], received[20:], CONTENT])
 
 
 ODD = [
@@ -163,21 +195,22 @@ starts = st.sampled_from([b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 304 \r\n", b"HTTP/1
     st.lists(fields, max_size=6),
     st.lists(st.tuples(st.integers(0, 200), st.sampled_from(ODD), st.booleans()), max_size=2),
     st.sampled_from(["GET", "HEAD"]),
+    st.integers(0, 200),
 )
 def test_head_is_read_as_by_the_standard_library(
-    start: bytes, lines: list[bytes], changes: list[tuple[int, bytes, bool]], method: str
+    start: bytes, lines: list[bytes], changes: list[tuple[int, bytes, bool]], method: str, cut: int
 ) -> None:
-    """Whatever the head, what is taken is read as the standard library reads it."""
+    """Whatever the head, and in whatever pieces it comes, it is read as the standard library reads it."""
     received = start + b"".join(lines) + b"\r\n" + CONTENT
     for place, odd, replaces in changes:
         received = received[:place] + odd + received[place + replaces :]
-    assert_same(received, method)
+    assert_same([received[:cut], received[cut:]], method)
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_after_a_start(received: bytes) -> None:
-    """Any bytes after the first line of a head are taken only where the standard library reads the same."""
-    assert_same(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX: " + received + b"\r\n\r\n")
+    """Any bytes in a head are read as the standard library reads them."""
+    assert_same([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX: " + received + b"\r\n\r\n"])
 
 
 def test_ordinary_head_needs_no_standard_library(nginx: Nginx, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -300,12 +300,12 @@ class Client:
         headers: Mapping[str, str] | None,
         sink: Sink | None = None,
     ) -> Response:
-        merged = Headers.default(json=self.serialize and sink is None)
+        default = Headers.default(json=self.serialize and sink is None)
+        request = Request(method, self._base.join(uri, params), default)
         if self._request_headers:
-            merged.override(self._request_headers)
+            request.headers.override(self._request_headers)
         if headers is not None:
-            merged.override(headers)
-        request = Request(method, self._base.join(uri, params), merged)
+            request.headers.override(headers)
         # No local variable: a traceback would show it.
         request.content = encode(data, files, request.headers, serialize=self.serialize)
         return self._transport.send(

@@ -1,4 +1,4 @@
-"""urllib3's connections: ordinary messages in one go, heads read to their end, interim answers passed over."""
+"""urllib3's connections: ordinary messages in one go, of all others the final answer with its whole head."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ logger = logging.getLogger("urllib3.connection")
 # Interim answers before the final one: more than anybody sends, and an end to what a server could send.
 _MAX_INTERIM = 16
 
-# Bytes that are read at first: the head, with all of the content where that is as short as most.
-_FIRST = 1 << 14
+# Bytes that are sent, and read, in one go: a head, with its content where that is as short as most.
+_SHORT = 1 << 14
 
 # What http.client writes as it is. All else is left to it.
 _HOST = re.compile(r"[a-z0-9._-]+")
-_TARGET = re.compile(r"/[!-~]*")
-# RFC 9112, section 5.2: a folded line is read as one with spaces.
-_FOLD = re.compile(r"\r\n[ \t]+")
+_START = re.compile(r"[A-Z]+ /[!-~]*")
+_FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*")
+_ALWAYS = frozenset({"accept-encoding", "user-agent"})  # urllib3 adds its own where they are missing
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+# RFC 9112, section 5.2: what folds a line is read as a space.
+_FOLD = re.compile(r"(?:(?<![ \t])[ \t]+)?\r\n[ \t]+")
 
 # Methods without content are sent without a length, and others with one of 0 (RFC 9110, section 8.6).
 _WITHOUT_CONTENT = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
@@ -133,7 +136,7 @@ class _Connection(HTTPConnection):
     """Writes an ordinary request, and reads the answer, in one go. The rest is left to urllib3."""
 
     response_class = FinalResponse
-    _asked: tuple[str, str, dict[str, bool]] | None = None
+    _asked: tuple[str, str, dict[str, Any]] | None = None
 
     def request(
         self,
@@ -143,48 +146,57 @@ class _Connection(HTTPConnection):
         headers: Any = None,
         *,
         chunked: bool = False,
-        **options: bool,
+        **options: Any,
     ) -> None:
         """Send a request."""
         self._asked = None
-        message = None if chunked else self._ordinary(method, url, body, headers)
-        if message is None:
+        start = None if chunked else self._ordinary(method, url, body, headers)
+        if start is None:
             super().request(method, url, body, headers, chunked=chunked, **options)
             return
         self._asked = method, url, options
         if self.sock is not None:
             self.sock.settimeout(self.timeout)
-        self.send(message)
+        if body is not None and len(body) > _SHORT:
+            self.send(start)
+            self.send(body)
+        else:
+            self.send(start + (body or b""))
 
     def _ordinary(self, method: str, target: str, content: object, headers: object) -> bytes | None:
-        """A request as it is sent; None where it takes http.client to know."""
-        if not isinstance(headers, Headers) or not _TARGET.fullmatch(target) or self.proxy:
+        """The head of a request as http.client would send it; None where it takes http.client to know."""
+        if not isinstance(headers, Headers) or self.proxy:
             return None
         if isinstance(content, bytes):
             framing = f"Content-Length: {len(content)}\r\n"
         elif content is None and method in _WITHOUT_CONTENT:
-            content, framing = b"", ""
+            framing = ""
         else:
             return None
-        headers.check()
-        if "Host" not in headers:
-            host = self.host
-            if not _HOST.fullmatch(host):
-                return None
+        names = headers.names
+        if not names >= _ALWAYS or not names.isdisjoint(_FRAMING):
+            return None
+        start, host = f"{method} {target}", self.host
+        if not _START.fullmatch(start) or not _HOST.fullmatch(host):
+            return None
+        if "host" not in names:
             port = "" if self.port == self.default_port else f":{self.port}"
             framing = f"Host: {host}{port}\r\n{framing}"
         lines = [f"{name}: {value}\r\n" for name, value in headers.iteritems()]
-        start = f"{method} {target} HTTP/1.1\r\n{framing}{''.join(lines)}\r\n"
-        return None if SKIP_HEADER in start else start.encode("latin-1") + content
+        fields = "".join(lines)
+        # The transport has checked them. Others, who may use the manager, have not.
+        if not _FIELDS.fullmatch(fields) or fields.count("\n") != len(lines) or SKIP_HEADER in fields:
+            return None
+        return f"{start} HTTP/1.1\r\n{framing}{fields}\r\n".encode("latin-1")
 
-    def getresponse(self) -> HTTPResponse:
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3 itself
         """Read the answer, or its head where there is more to come."""
         if self._asked is None:
             return super().getresponse()
         (method, url, options), self._asked = self._asked, None
         sock: socket.socket = self.sock
         sock.settimeout(self.timeout)
-        received = sock.recv(_FIRST)
+        received = sock.recv(_SHORT)
         found = None if self.debuglevel else head.parse(received)
         original: FinalResponse | None = None
         body: Any

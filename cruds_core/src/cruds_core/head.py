@@ -47,7 +47,8 @@ def parse(received: bytes) -> Head | None:
     lines = fields._container  # pyright: ignore[reportPrivateUsage] # add() takes three times as long
     for name, value in _FIELD.findall(found[3].decode("ascii")):
         lines.setdefault(name.lower(), [name]).append(value)
-    # RFC 9112, section 6.3, without what must be thought about: the content has one length, or else is chunked.
+    length: int | None
+    # RFC 9112, section 6.3, for the ordinary: the content has one length, or else is chunked.
     match lines.get("content-length"), lines.get("transfer-encoding"):
         case [_, text], None if _LENGTH.fullmatch(text):
             length = int(text)

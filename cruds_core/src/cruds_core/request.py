@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -50,10 +50,11 @@ class Headers(HTTPHeaderDict):
         shown = {name: self[name] if is_harmless(name) else MASK for name in self}
         return f"{type(self).__name__}({shown})"
 
-    def _copy_from(self, other: HTTPHeaderDict) -> None:
-        # As in urllib3, which comes here for each new copy, but without a look-up for each name.
-        lines = other._container  # pyright: ignore[reportPrivateUsage]
-        self._container = {key: [*line] for key, line in lines.items()}
+    def copy(self) -> Self:
+        """Headers of its own. As in urllib3, but without a look-up for each name."""
+        copied = type(self)()
+        copied._container = {key: [*lines] for key, lines in self._container.items()}
+        return copied
 
     def __copy__(self) -> Self:
         return type(self)(self)
@@ -68,13 +69,13 @@ class Headers(HTTPHeaderDict):
         return type(self), (list(self.iteritems()),)
 
     @classmethod
-    def default(cls, *, json: bool) -> Self:
+    def default(cls, *, json: bool) -> Headers:
         """What a request has when nobody says otherwise.
 
         Args:
             json: Whether JSON is preferred (RFC 9110, section 12.5.1).
         """
-        return cls(_DEFAULT[json])
+        return _DEFAULT[json].copy()
 
     def override(self, headers: Mapping[str, str]) -> None:
         """Set headers, in place of others of the same names.
@@ -96,6 +97,11 @@ class Headers(HTTPHeaderDict):
                 raise ValueError(msg)
             self.discard(name)
         self.extend(headers)
+
+    @property
+    def names(self) -> Set[str]:
+        """The names, in lower case."""
+        return self._container.keys()
 
     def _is_clean(self) -> bool:
         with suppress(TypeError):  # a value is not a str
@@ -165,12 +171,15 @@ class Request:
             raise ValueError(msg)
         self.method = method.upper()
         self.url = url
-        self.headers = Headers(headers)
+        self.headers = headers.copy() if isinstance(headers, Headers) else Headers(headers)
         self.content = content
 
     def copy(self) -> Request:
         """A request of its own with the same content."""
-        return Request(self.method, self.url, self.headers, self.content)
+        copied = object.__new__(Request)
+        copied.method, copied.url, copied.content = self.method, self.url, self.content
+        copied.headers = self.headers.copy()
+        return copied
 
     @property
     def origin(self) -> Origin:
