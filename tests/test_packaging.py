@@ -240,17 +240,30 @@ def test_the_metadata_is_what_is_promised(built: Path, ours: Distribution) -> No
 
 
 @pytest.mark.parametrize(
-    ("ours", "needs"),
-    [(CORE, ["idna", "orjson"]), (UMBRELLA, ["cruds-core[idna]", "cruds-core[speed]"])],
-    ids=["cruds-core", "cruds"],
+    ("ours", "extras"),
+    [
+        (CORE, {"idna": "idna", "speed": "orjson"}),
+        (OAUTH2, {"keyring": "keyring", "redis": "redis"}),
+        (
+            UMBRELLA,
+            {
+                "idna": "cruds-core[idna]",
+                "keyring": "cruds-auth-oauth2[keyring]",
+                "redis": "cruds-auth-oauth2[redis]",
+                "speed": "cruds-core[speed]",
+            },
+        ),
+    ],
+    ids=["cruds-core", "cruds-auth-oauth2", "cruds"],
 )
-def test_the_extras(built: Path, ours: Distribution, needs: list[str]) -> None:
-    """There are two extras: idna for international names and speed for orjson, each with one package."""
+def test_the_extras(built: Path, ours: Distribution, extras: dict[str, str]) -> None:
+    """Each extra brings one package: for international names, for a store of tokens, or for speed."""
     found = metadata(built, ours)
-    extras = [requirement for requirement in found.requires_dist or [] if requirement.marker]
-    assert found.provides_extra == ["idna", "speed"]
-    for extra, need in zip(extras, needs, strict=True):
-        assert str(extra).startswith((f"{need}<", f"{need}>"))
+    needs = {str(it.marker): str(it) for it in found.requires_dist or [] if it.marker}
+    assert sorted(found.provides_extra or []) == sorted(extras)
+    assert len(needs) == len(extras)
+    for extra, need in extras.items():
+        assert re.match(rf"{re.escape(need)}[<>,]", needs[f'extra == "{extra}"'])
 
 
 @pytest.mark.parametrize("ours", [BASIC, OAUTH2, UMBRELLA], ids=lambda ours: ours.name)
@@ -373,6 +386,17 @@ def test_the_umbrella_is_installed_by_pip(installed: dict[str, Future[Path]], ap
     names = "import cruds, cruds_core; print(cruds.Client is cruds_core.Client, cruds.auth.OAuth2.__module__)"
     assert run([python, "-c", names], python.parent) == "True cruds_auth_oauth2.oauth2\n"
     assert "demo" in run([python.with_name("cruds"), "--help"], python.parent)
+
+
+def test_with_a_fork_of_urllib3_in_its_place(built: Path, uv: str, api: DemoAPI, tmp_path: Path) -> None:
+    """Core and basic work where urllib3-future, which niquests brings, has put itself in the place of urllib3."""
+    python = environment(tmp_path / "venv")
+    install = [uv, "pip", "install", "--python", python]
+    run([*install, wheel(built, CORE), wheel(built, BASIC)], tmp_path)
+    run([*install, "urllib3-future"], tmp_path)
+    version = run([python, "-c", "import urllib3; print(urllib3.__version__)"], tmp_path)
+    assert int(version.split(".")[2]) >= 900  # as the fork numbers itself
+    assert use(python, api)[0] == []
 
 
 USE_TENANT = """
