@@ -104,6 +104,16 @@ def test_ordinary_head(received: bytes, method: str) -> None:
         assert_same([received[:9], received[9:] + end], method)
 
 
+def test_long_content_that_comes_in_pieces() -> None:
+    """What comes of long content with its head is read before what comes later."""
+    content = bytes(range(256)) * 100
+    received = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+    for cut in (12_000, 20_000):
+        pieces = [received[:cut], received[cut:]]
+        assert read(Pool.ConnectionCls, pieces, "GET")["content"] == content
+        assert_same(pieces)
+
+
 @pytest.mark.parametrize(
     "received",
     [
