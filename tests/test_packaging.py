@@ -389,9 +389,9 @@ def test_the_umbrella_is_installed_by_pip(installed: dict[str, Future[Path]], ap
 
 
 def test_with_a_fork_of_urllib3_in_its_place(built: Path, uv: str, api: DemoAPI, tmp_path: Path) -> None:
-    """Core and basic work where urllib3-future, which niquests brings, has put itself in the place of urllib3."""
+    """Core and basic work with urllib3-future, which niquests brings, in the place of urllib3."""
     python = environment(tmp_path / "venv")
-    install = [uv, "pip", "install", "--python", python]
+    install = [uv, "pip", "install", "--python", str(python)]
     run([*install, wheel(built, CORE), wheel(built, BASIC)], tmp_path)
     run([*install, "urllib3-future"], tmp_path)
     version = run([python, "-c", "import urllib3; print(urllib3.__version__)"], tmp_path)

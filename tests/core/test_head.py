@@ -104,10 +104,11 @@ def test_ordinary_head(received: bytes, method: str) -> None:
         assert_same([received[:9], received[9:] + end], method)
 
 
-def test_long_content_that_comes_in_pieces() -> None:
-    """What comes of long content with its head is read before what comes later."""
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+def test_long_content_that_comes_in_pieces(version: bytes) -> None:
+    """What comes of long content with its head, ordinary or not, is read before what comes later."""
     content = bytes(range(256)) * 100
-    received = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+    received = version + b" 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content
     for cut in (12_000, 20_000):
         pieces = [received[:cut], received[cut:]]
         assert read(Pool.ConnectionCls, pieces, "GET")["content"] == content
