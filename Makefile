@@ -9,7 +9,7 @@ SYNC = $(UV) sync --quiet --no-dev --inexact $(if $(PYTHON),--python $(PYTHON))
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 export PATH := $(CURDIR)/.uv/bin:$(PATH)
 
-.PHONY: help demo test soak lint docs links pictures clean
+.PHONY: help demo test soak lint bench docs links pictures clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -48,6 +48,10 @@ links: $(UV) ## Ask the network whether the links to elsewhere still lead there
 
 pictures: ## Draw the pictures of docs/pictures anew (needs Graphviz)
 	@python3 docs/pictures/draw.py
+
+bench: $(UV) ## Measure against other libraries, and write docs/benchmarks/
+	@$(SYNC) --group test --group bench
+	@PYTHONPATH=tests $(VENV)/bin/python -m benchmarks --uv $(UV) $(ARGS)
 
 clean: ## Remove what the commands above made
 	rm -rf .venv* .uv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -59,7 +59,7 @@ CORE = Distribution(
     "cruds-core",
     frozenset({"pluggy", "urllib3"}),
     {"cruds.auth": {"bearer": "cruds_core.plugin"}},
-    {"idna": "idna"},
+    {"idna": "idna", "speed": "orjson"},
 )
 BASIC = Distribution(
     "cruds_auth_basic",
@@ -87,6 +87,7 @@ UMBRELLA = Distribution(
         "idna": "cruds-core[idna]",
         "keyring": "cruds-auth-oauth2[keyring]",
         "redis": "cruds-auth-oauth2[redis]",
+        "speed": "cruds-core[speed]",
     },
     ("CHANGELOG.md",),
 )
@@ -383,6 +384,17 @@ def test_the_umbrella_is_installed_by_pip(installed: dict[str, Future[Path]], ap
     names = "import cruds, cruds_core; print(cruds.Client is cruds_core.Client, cruds.auth.OAuth2.__module__)"
     assert run([python, "-c", names], python.parent) == "True cruds_auth_oauth2.oauth2\n"
     assert "demo" in run([python.with_name("cruds"), "--help"], python.parent)
+
+
+def test_with_a_fork_of_urllib3_in_its_place(built: Path, uv: str, api: DemoAPI, tmp_path: Path) -> None:
+    """Core and basic work with urllib3-future, which niquests brings, in the place of urllib3."""
+    python = environment(tmp_path / "venv")
+    install = [uv, "pip", "install", "--python", str(python)]
+    run([*install, wheel(built, CORE), wheel(built, BASIC)], tmp_path)
+    run([*install, "urllib3-future"], tmp_path)
+    version = run([python, "-c", "import urllib3; print(urllib3.__version__)"], tmp_path)
+    assert int(version.split(".")[2]) >= 900  # as the fork numbers itself
+    assert use(python, api)[0] == []
 
 
 USE_TENANT = """

@@ -68,6 +68,16 @@ def test_closed_client_can_be_used(nginx: Nginx) -> None:
         assert connection(client) != first
 
 
+def test_connections_closed_behind_its_back(nginx: Nginx) -> None:
+    """Where its manager has closed the connections, the next call opens one, and further calls keep it."""
+    with Client(nginx.url) as client:
+        first = connection(client)
+        client.manager.clear()
+        second = connection(client)
+        assert second != first
+        assert connection(client) == second
+
+
 # TLS
 
 

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from servers.process import require, require_distribution
+from urllib3.util import parse_url
 
 from cruds_core import Client
-from cruds_core.url import BaseURL
+from cruds_core.url import BaseURL, split_plain
 
 BASE = "https://api.example.com/v1/"
 
@@ -434,3 +435,44 @@ def test_any_uri_stays_below_the_base_or_is_refused(uri: str) -> None:
     decoded = unquote(parts.path)
     for reading in (parts.path, decoded, decoded.replace("\\", "/")):
         assert lies_below(reading, "/v1/")
+
+
+@given(st.text() | st.lists(PIECES).map("".join))
+def test_a_uri_that_needs_no_parsing_is_joined_alike(uri: str) -> None:
+    """A URL that was joined without being parsed is the one that parsing makes of it."""
+    try:
+        url = BaseURL(BASE).join(uri, {"a": 1})
+    except ValueError:
+        return
+    assert parse_url(url).url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("http://127.0.0.1:80/a/b?c=/d", ("http://127.0.0.1:80", "/a/b?c=/d")),
+        ("https://api.example.com/", ("https://api.example.com", "/")),
+        ("https://api.example.com", None),
+        ("https://api.example.com?a", None),
+        ("https://api.example.com/a/../b", None),
+        ("https://API.example.com/a", None),
+        ("https://ada@api.example.com/a", None),
+        ("https://api.example.com\\@b/", None),
+        ("https://[::1]/a", None),
+        ("https://api.example.com/a#b", None),
+        ("ftp://api.example.com/a", None),
+    ],
+)
+def test_plain_url(url: str, parts: tuple[str, str] | None) -> None:
+    """A URL is split without being parsed only where nothing about it is odd."""
+    assert split_plain(url) == parts
+
+
+@given(st.sampled_from(["http://a.example:80", BASE, "https://b"]), st.text() | st.lists(PIECES).map("".join))
+def test_plain_url_is_split_as_by_parsing(start: str, rest: str) -> None:
+    """What a URL is split into is what parsing makes of it, encoded."""
+    parts = split_plain(start + rest)
+    if parts is not None:
+        parsed = parse_url(start + rest)
+        assert parts[0] == f"{parsed.scheme}://{parsed.netloc}"
+        assert parse_url("http://x" + parts[1]).request_uri == parsed.request_uri

@@ -200,7 +200,8 @@ class BearerToken(AuthABC):
         Raises:
             AuthError: The callable returned something that is no token.
         """
-        return self._checked(self._token.reveal(), "access_token")
+        token = self._token.reveal()
+        return token if self._token.is_text else self._checked(token, "access_token")
 
     def __repr__(self) -> str:
         return "BearerToken(***)"

@@ -362,10 +362,12 @@ class Client:
         headers: Mapping[str, str] | None,
         sink: Sink | None = None,
     ) -> Response:
-        merged = Headers.default(json=self.serialize and sink is None)
-        merged.override(self.request_headers)
-        merged.override({} if headers is None else headers)
-        request = Request(method, self._base.join(uri, params), merged)
+        default = Headers.default(json=self.serialize and sink is None)
+        request = Request(method, self._base.join(uri, params), default)
+        if self._request_headers:
+            request.headers.override(self._request_headers)
+        if headers is not None:
+            request.headers.override(headers)
         # No local variable: a traceback would show it.
         request.content = encode(data, files, request.headers, serialize=self.serialize)
         return self._transport.send(

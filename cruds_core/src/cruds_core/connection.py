@@ -1,133 +1,50 @@
-"""urllib3's connections, with the head of an answer read to its end and interim answers passed over."""
+"""urllib3's connections: ordinary messages in one go, and none that outlasts the time of its call."""
 
 from __future__ import annotations
 
 import http.client
+import io
+import logging
 import re
 import socket
-from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from urllib3 import HTTPHeaderDict, HTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HeaderParsingError, HTTPError
+from urllib3.util import SKIP_HEADER
+from urllib3.util.response import assert_header_parsing
 
+from . import head
 from .deadline import BoundedReader, running
-
+from .final import FinalResponse, Received
 from .idle import Idle
+from .request import Headers
 
 if TYPE_CHECKING:
     from urllib3._base_connection import BaseHTTPConnection
 
     from .deadline import Deadline
 
-# Interim answers before the final one: more than anybody sends, and an end to what a server could send.
-_MAX_INTERIM = 16
+logger = logging.getLogger("urllib3.connection")
 
-# Lines after the last chunk, as many as http.client allows in a head.
-_MAX_TRAILERS = 100
+# Bytes that are sent, and read, in one go: a head, with its content where that is as short as most.
+_SHORT = 1 << 14
+
+# What http.client writes as it is. All else is left to it.
+_HOST = re.compile(r"[a-z0-9._-]+")
+_START = re.compile(r"[A-Z]+ /[!-~]*")
+_FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*")
+_ALWAYS = frozenset({"accept-encoding", "user-agent"})  # urllib3 adds its own where they are missing
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+# RFC 9112, section 5.2: what folds a line is read as a space.
+_FOLD = re.compile(r"(?:(?<![ \t])[ \t]+)?\r\n[ \t]+")
+
+# Methods without content are sent without a length, and others with one of 0 (RFC 9110, section 8.6).
+_WITHOUT_CONTENT = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 _RECORD = 1 << 14  # bytes: what TLS sends at a time (RFC 8446, section 5.1)
-
-
-class FinalResponse(http.client.HTTPResponse):
-    """The final answer to a request, whose head is whole."""
-
-    fp: Any
-    _method: str
-
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        if running.deadline is not None:
-            self.fp = BoundedReader.over(self.fp, sock, running.deadline)
-
-    def begin(self) -> None:
-        """Read the head.
-
-        Raises:
-            http.client.RemoteDisconnected: The connection ended before the head did.
-            http.client.HTTPException: What came is no head.
-        """
-        for _ in range(_MAX_INTERIM):
-            stream = self.fp
-            self.fp = head = _Lines(stream)
-            try:
-                super().begin()
-            finally:
-                if self.fp is head:  # else it has been closed
-                    self.fp = stream
-            # RFC 9112, section 8: "A message ... with an incomplete header section is incomplete".
-            if not head.last:
-                msg = "the head of the answer is not complete"
-                raise http.client.RemoteDisconnected(msg)
-            self._check_head()
-            # RFC 9110, section 15.2: "A client MUST be able to parse one or more 1xx responses received
-            # prior to a final response". The standard library does so for 100 alone.
-            if not 100 <= self.status < 200:
-                # RFC 9112, section 6.3: such an answer ends with its head, whatever the head says.
-                if self.status in (204, 304) or self._method == "HEAD":
-                    self.chunked = False
-                return
-            self.headers = self.msg = None  # type: ignore[assignment] # so that it begins anew
-        msg = "too many interim answers"
-        raise http.client.HTTPException(msg)
-
-    def _check_head(self) -> None:
-        """Refuse a head that says in no valid way where the content ends, or what comes after it."""
-        defects = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
-        if any(isinstance(defect, defects) for defect in self.headers.defects):
-            msg = "a line of it is no header"  # nor has any after it been read
-            raise http.client.HTTPException(msg)
-        # RFC 9110, section 15.2.2: it answers an Upgrade, which nobody sends here.
-        if self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
-            msg = "it switches to another protocol"
-            raise http.client.HTTPException(msg)
-        # RFC 9112, section 6.1: a client that sent no TE is sent no other transfer coding.
-        codings = self.headers.get_all("Transfer-Encoding", [])
-        if codings and [coding.strip().lower() for coding in codings] != ["chunked"]:
-            msg = 'its "Transfer-Encoding" is not "chunked"'
-            raise http.client.HTTPException(msg)
-        lengths = ",".join(self.headers.get_all("Content-Length", [])).split(",")
-        if codings or "Content-Length" not in self.headers:
-            return
-        # RFC 9112, section 6.3: with an invalid one "the user agent MUST close the connection to the server
-        # and discard the received response".
-        if not all(re.fullmatch("[0-9]{1,18}", length.strip()) for length in lengths):
-            msg = 'its "Content-Length" is not valid'
-            raise http.client.HTTPException(msg)
-        if self.length is None and self.status >= 200:  # http.client takes no list, of equal ones either
-            self.length = int(lengths[0])
-            self.will_close = self._check_close()  # type: ignore[attr-defined]
-
-    def _read_and_discard_trailer(self) -> None:
-        for _ in range(_MAX_TRAILERS):
-            line = self.fp.readline(http.client._MAXLINE + 1)  # type: ignore[attr-defined]
-            if len(line) > http.client._MAXLINE:  # type: ignore[attr-defined]
-                msg = "trailer line"
-                raise http.client.LineTooLong(msg)
-            if not line.strip(b"\r\n"):
-                return
-        msg = "too many trailers"
-        raise http.client.HTTPException(msg)
-
-
-class _Lines:
-    """Reads lines, and remembers the last: it is empty where the connection ended."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.last = b""
-
-    def readline(self, limit: int = -1) -> bytes:
-        self.last = line = self._stream.readline(limit)
-        if b"\r" not in line[:-2]:
-            return line
-        # RFC 9112, section 2.2: a bare CR is invalid, or to be replaced with SP. The parser would take it for
-        # the end of a line.
-        return line[:-2].replace(b"\r", b" ") + line[-2:]
-
-    def close(self) -> None:
-        self._stream.close()
 
 
 def _seconds(timeout: object) -> float | None:
@@ -136,7 +53,116 @@ def _seconds(timeout: object) -> float | None:
 
 
 class _Connection(HTTPConnection):
+    """Writes an ordinary request, and reads the answer, in one go. The rest is left to urllib3."""
+
     response_class = FinalResponse
+    _asked: tuple[str, str, dict[str, Any]] | None = None
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Any = None,
+        *,
+        chunked: bool = False,
+        **options: Any,
+    ) -> None:
+        """Send a request."""
+        self._asked = None
+        start = None if chunked else self._ordinary(method, url, body, headers)
+        if start is None:
+            super().request(method, url, body, headers, chunked=chunked, **options)
+            return
+        self._asked = method, url, options
+        if self.sock is not None:
+            self.sock.settimeout(self.timeout)
+        if body is not None and len(body) > _SHORT:
+            self.send(start)
+            self.send(body)
+        else:
+            self.send(start + (body or b""))
+
+    def _ordinary(self, method: str, target: str, content: object, headers: object) -> bytes | None:
+        """The head of a request as http.client would send it; None where it takes http.client to know."""
+        # Whose time is short, urllib3 and the deadline send in pieces.
+        if not isinstance(headers, Headers) or self.proxy or running.deadline is not None:
+            return None
+        if isinstance(content, bytes):
+            framing = f"Content-Length: {len(content)}\r\n"
+        elif content is None and method in _WITHOUT_CONTENT:
+            framing = ""
+        else:
+            return None
+        names = headers.names
+        if not names >= _ALWAYS or not names.isdisjoint(_FRAMING):
+            return None
+        start, host = f"{method} {target}", self.host
+        if not _START.fullmatch(start) or not _HOST.fullmatch(host):
+            return None
+        if "host" not in names:
+            port = "" if self.port == self.default_port else f":{self.port}"
+            framing = f"Host: {host}{port}\r\n{framing}"
+        lines = [f"{name}: {value}\r\n" for name, value in headers.iteritems()]
+        fields = "".join(lines)
+        # The transport has checked them. Others, who may use the manager, have not.
+        if not _FIELDS.fullmatch(fields) or fields.count("\n") != len(lines) or SKIP_HEADER in fields:
+            return None
+        return f"{start} HTTP/1.1\r\n{framing}{fields}\r\n".encode("latin-1")
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3 itself
+        """Read the answer, or its head where there is more to come."""
+        if self._asked is None:
+            return super().getresponse()
+        (method, url, options), self._asked = self._asked, None
+        sock: socket.socket = self.sock
+        sock.settimeout(self.timeout)
+        received = sock.recv(_SHORT)
+        found = None if self.debuglevel else head.parse(received)
+        original: FinalResponse | None = None
+        body: Any
+        if found is None:
+            body = original = FinalResponse(Received(received, sock), method=method)  # type: ignore[arg-type]
+            headers = self._begin(original)
+            status, reason = original.status, original.reason
+        else:
+            headers, status, reason = found.fields, found.status, found.reason
+            # RFC 9112, section 6.3: such an answer ends with its head, whatever the head says.
+            length = 0 if method == "HEAD" or status in (204, 304) else found.length
+            content = received[found.size :]
+            if len(content) == length:
+                body = io.BytesIO(content)
+            else:
+                body = original = FinalResponse(Received(content, sock), method=method)  # type: ignore[arg-type]
+                original.take(found, length)
+        return HTTPResponse(
+            body=body,
+            headers=headers,
+            status=status,
+            version=original.version if original else 11,  # RFC 9112, section 2.3: HTTP/1.1
+            version_string="HTTP/1.1",
+            reason=reason,
+            original_response=original,
+            request_method=method,
+            request_url=url,
+            sock_shutdown=sock.shutdown,
+            **options,
+        )
+
+    def _begin(self, response: FinalResponse) -> HTTPHeaderDict:
+        """Read a head that is not ordinary, as urllib3 does."""
+        try:
+            response.begin()
+        except BaseException:
+            response.close()
+            raise
+        if response.will_close:
+            self.close()
+        try:
+            assert_header_parsing(response.msg)
+        except HeaderParsingError as error:
+            logger.warning("Failed to parse headers: %s", error, exc_info=True)
+        return HTTPHeaderDict((name, _FOLD.sub(" ", value)) for name, value in response.msg.items())
 
     def _new_conn(self) -> socket.socket:
         """Connect to one address after the other: urllib3 would give each of them the whole time."""
@@ -190,17 +216,21 @@ def bound(response: Any, deadline: Deadline) -> None:
         below.fp = BoundedReader.over(stream, connection, deadline)
 
 
+# A fork of urllib3 that is installed in its place has connections of another kind, which stay as they are.
+_IS_STANDARD = issubclass(HTTPConnection, http.client.HTTPConnection)
+
+
 class Pool(HTTPConnectionPool):
     """Connections to one http origin."""
 
-    ConnectionCls = _Connection  # pyright: ignore[reportAssignmentType] # as in urllib3 itself
+    ConnectionCls = _Connection if _IS_STANDARD else HTTPConnection  # pyright: ignore[reportAssignmentType] # as in urllib3 itself
     QueueCls = Idle  # type: ignore[assignment] # as in urllib3, it is used by these methods alone
 
 
 class TLSPool(HTTPSConnectionPool):
     """Connections to one https origin."""
 
-    ConnectionCls = _TLSConnection  # pyright: ignore[reportAssignmentType]
+    ConnectionCls = _TLSConnection if _IS_STANDARD else HTTPSConnection  # pyright: ignore[reportAssignmentType]
     QueueCls = Idle  # type: ignore[assignment] # as in urllib3, it is used by these methods alone
 
 

@@ -88,7 +88,7 @@ def receive(response: BaseHTTPResponse, limit: int) -> bytes:
     if expected is not None and expected > limit:
         raise TooLarge(response.status)
     if expected is not None and "Content-Encoding" not in response.headers:
-        return b"".join(chunks(response, None))
+        return response.read()
     buffer = io.BytesIO()
     for chunk in chunks(response):
         buffer.write(chunk)
@@ -113,15 +113,15 @@ def receive_refusal(response: BaseHTTPResponse, limit: int) -> bytes:
     return buffer.getvalue()
 
 
-def chunks(response: BaseHTTPResponse, size: int | None = _CHUNK) -> Iterator[bytes]:
-    """An answer's content, decompressed, in pieces of at most ``size`` bytes; in one with None.
+def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """An answer's content, decompressed, in pieces.
 
     Raises:
         urllib3.exceptions.HTTPError: It could not be read.
     """
     _check_codings(response)
     try:
-        while chunk := response.read(size):
+        while chunk := response.read(_CHUNK):
             yield chunk
     except ValueError as error:  # http.client, of a chunk whose size is negative
         msg = "Connection broken"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from urllib3 import exceptions as urllib3_errors
 
-from . import connection, content, exceptions
+from . import exceptions
 from .url import without_query
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 # What is under way stands in the frames of these.
-_CARRIERS = ("urllib3", "http", "ssl", "socket", connection.__name__, content.__name__)
+_OURS = [
+    f"{__package__}.{module}" for module in ("connection", "content", "deadline", "final", "head", "pool")
+]
+_CARRIERS = ("urllib3", "http", "ssl", "socket", *_OURS)
 
 
 def translate(

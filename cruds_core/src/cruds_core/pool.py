@@ -18,7 +18,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from . import connection
 from .deadline import running
-from .url import without_query
+from .url import split_plain, without_query
 
 if TYPE_CHECKING:
     import ssl
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Idle connections kept per origin: threads up to this number never reconnect.
 MAX_IDLE_CONNECTIONS = 128
+
+_ONCE = urllib3.Retry(False, redirect=False)  # our own loop repeats
 
 
 class Pool:
@@ -63,17 +65,7 @@ class Pool:
         deadline = running.deadline
         before, _sending.active = _sending.active, True
         try:
-            response = self.manager.urlopen(
-                request.method,
-                request.url,
-                body=request.content,
-                headers=request.headers,
-                retries=False,
-                redirect=False,
-                timeout=self.timeout if deadline is None else deadline.cut_all(self.timeout),
-                pool_timeout=None if deadline is None else deadline.left,
-                preload_content=False,
-            )
+            response = self._urlopen(request)
         finally:
             _sending.active = before
         if deadline is not None and not self.is_own:
@@ -83,6 +75,27 @@ class Pool:
         if request.headers.get("Connection", "").lower() == "close":
             _Last.hold(response)
         return response
+
+    def _urlopen(self, request: Request) -> BaseHTTPResponse:
+        deadline = running.deadline
+        options: dict[str, Any] = {
+            "body": request.content,
+            "headers": request.headers,
+            "retries": _ONCE,
+            "redirect": False,
+            "timeout": self.timeout if deadline is None else deadline.cut_all(self.timeout),
+            "pool_timeout": None if deadline is None else deadline.left,
+            "preload_content": False,
+        }
+        # The manager would parse the URL and look up the connections for each request: done here for the
+        # first of many. A manager of the user's may have a proxy, which is sent another target.
+        if isinstance(self.manager, _Manager) and (parts := split_plain(request.url)):
+            origin, target = parts
+            last = self.manager.last
+            if last is None or last[0] != origin:
+                self.manager.last = last = origin, self.manager.connection_from_url(origin)
+            return last[1].urlopen(request.method, target, **options)
+        return self.manager.urlopen(request.method, request.url, **options)
 
     @property
     def is_own(self) -> bool:
@@ -102,7 +115,12 @@ class Pool:
         """Forget the connections of the parent process, which are still its own: never close them."""
         inherited = self.manager.pools
         # No lock of theirs is taken: a thread of the parent may have held it.
-        for pool in inherited._container.values():  # pyright: ignore[reportPrivateUsage]
+        pools = [*inherited._container.values()]  # pyright: ignore[reportPrivateUsage]
+        if isinstance(self.manager, _Manager) and self.manager.last:
+            pools.append(self.manager.last[1])  # which may be among them no longer
+            _inherited.append(self.manager.last)
+            self.manager.last = None
+        for pool in pools:
             if pool.pool is not None:
                 # urllib3 closes at exit what it finds in the queue.
                 _inherited.append(list(pool.pool.queue))
@@ -154,11 +172,18 @@ class _Manager(urllib3.PoolManager):
 
     def __init__(self, verify: bool | str) -> None:
         super().__init__(maxsize=MAX_IDLE_CONNECTIONS)
+        #: Where the last request went, and the connections there.
+        self.last: tuple[str, urllib3.HTTPConnectionPool] | None = None
         self._verify = verify
         self.pool_classes_by_scheme = {
             "http": connection.Pool,
             "https": connection.UnverifiedPool if verify is False else connection.TLSPool,
         }
+
+    def clear(self) -> None:
+        """Forget all connections; those that are idle are closed with that."""
+        self.last = None
+        super().clear()
 
     def connection_from_context(self, request_context: dict[str, Any]) -> urllib3.HTTPConnectionPool:
         if request_context["scheme"] == "https":

@@ -106,6 +106,11 @@ class Secret:
             msg = f"{name} {fault}"
             raise ValueError(msg)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a text, which is the same at each use, and no callable."""
+        return isinstance(self._source, SecretText)
+
     def reveal(self) -> SecretText:
         """The secret itself.
 

@@ -18,6 +18,9 @@ Params: TypeAlias = "Mapping[Any, Any] | Iterable[tuple[Any, Any]]"
 _DEFAULT_PORT = {"http": 80, "https": 443}
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+# Segments of a path that stand in a URL as they are (RFC 3986, section 2.3), and are no dot segments.
+_PLAIN_PATH = re.compile(r"(?:[\w~-][\w.~-]*/)*(?:[\w~-][\w.~-]*)?", re.ASCII)
+_PLAIN_URL = re.compile(r"(https?://[a-z0-9.-]+(?::[0-9]+)?)(/(?:(?!/\.)[^#])*)")
 
 
 class Origin(NamedTuple):
@@ -92,6 +95,9 @@ class BaseURL:
             msg = "uri has a fragment, which is never sent; write %23 for a # that is part of a name"
             raise ValueError(msg)
         relative = self._below(uri) if _ABSOLUTE.match(uri) else uri.lstrip("/")
+        if _PLAIN_PATH.fullmatch(relative):
+            query = encode_query(params)
+            return f"{self.url}{relative}?{query}" if query else self.url + relative
         parts = parse_url(self.url + relative)
         # Both as the server may read it and as it is sent, with the dot segments taken out.
         if _climbs(relative.partition("?")[0]) or not (parts.path or "").startswith(self._path):
@@ -195,6 +201,15 @@ def _climbs(path: str) -> bool:
     return False
 
 
+def split_plain(url: str) -> tuple[str, str] | None:
+    """The origin of a URL, and what is sent to it; None where a URL must be parsed to know.
+
+    That is where the origin may be written in another way, and for a dot segment.
+    """
+    parts = _PLAIN_URL.fullmatch(url)
+    return (parts[1], parts[2]) if parts else None
+
+
 def encode_query(params: Params | None) -> str:
     """Parameters as application/x-www-form-urlencoded text.
 
@@ -243,7 +258,7 @@ def _parameter(name: object, value: object) -> object:
 
 def without_query(url: str) -> str:
     """The URL as it may be shown: without query, fragment and credentials."""
-    scheme, mark, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
+    scheme, mark, rest = url.partition("#")[0].partition("?")[0].partition("://")
     if not mark:
         return scheme
     authority, slash, path = rest.partition("/")
