@@ -109,7 +109,7 @@ def add_threads(
         ]
         for name, cost in sorted(costs.items(), key=lambda item: item[1].wall)
     }
-    title = f"{threads} threads, a server that takes 5 ms, 5 ms of work after each call; {calls * blocks} calls each"
+    title = f"{threads} threads, a server that takes 5 ms, 5 ms of work after each of {calls * blocks} calls"
     columns = ["calls/s", "calls/s, ratio", "CPU, ratio", "connections", "warnings"]
     suites.append(report.Table(title, columns, rows))
     print(report.text(suites[-1]), flush=True)
