@@ -104,12 +104,16 @@ def plot(folder: Path, suites: list[Suite], day: date) -> None:
 
     heights = [len(suite.costs) for suite in suites]
     figure, axes = plt.subplots(
-        len(suites), 1, figsize=(8, sum(heights) * 0.28 + len(suites)), height_ratios=heights, squeeze=False
+        len(suites),
+        1,
+        figsize=(8, sum(heights) * 0.28 + len(suites)),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
     )
     for (axis,), suite in zip(axes, suites, strict=True):
         draw(axis, suite)
     figure.suptitle(f"CPU of a call, ratio to urllib3 and json ({day:%d %B %Y})", fontsize=10)
-    figure.tight_layout()
     for kind in ("png", "svg"):
         figure.savefig(folder / f"cpu.{kind}", metadata={"Date": None} if kind == "svg" else None)
 
