@@ -1,9 +1,11 @@
 """Measures peers block by block, in turns, so that what disturbs the machine disturbs all of them."""
 
+import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ class Cost:
 
     cpu: float
     wall: float
+    warnings: int = 0
 
 
 class Worker:
@@ -30,11 +33,13 @@ class Worker:
 
     def __init__(self, peer: Peer, url: str, token_url: str, threads: int, pause: float) -> None:
         self.threads = threads
+        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the worker
         command = [interpreter(peer.environment), WORKER, peer.adapter, url, token_url, threads, pause]
         self.process = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self.complaints,
             text=True,
             env=os.environ | {"PYTHONPATH": str(peer.path or "")},
         )
@@ -66,11 +71,18 @@ class Worker:
         self.process.stdin.close()
         self.process.wait(10)
         self.process.stdout.close()
+        self.complaints.close()
+
+    @property
+    def warnings(self) -> int:
+        """How often a connection was thrown away as the pool was full."""
+        self.complaints.seek(0)
+        return self.complaints.read().count("pool is full")
 
 
 def measure(
     peers: Sequence[Peer],
-    url: str,
+    url: str | dict[str, str],
     *,
     token_url: str = "",
     calls: int,
@@ -78,13 +90,17 @@ def measure(
     threads: int = 1,
     pause: float = 0.0,
 ) -> dict[str, Cost]:
-    """Returns what a call of each peer costs; one that cannot be measured is named on stderr."""
+    """Returns what a call of each peer costs; one that cannot be measured is named on stderr.
+
+    Each peer may have a URL of its own, by its name.
+    """
     found: dict[str, list[Cost]] = {}
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for peer in peers:
             try:
-                worker = Worker(peer, url, token_url, threads, pause)
+                place = url if isinstance(url, str) else url[peer.name]
+                worker = Worker(peer, place, token_url, threads, pause)
             except RuntimeError as error:
                 print(error, file=sys.stderr)
             else:
@@ -92,10 +108,21 @@ def measure(
         for _ in range(rounds):
             for name in random.sample(list(workers), len(workers)):
                 found.setdefault(name, []).append(workers[name].run(calls))
+        warnings = {name: worker.warnings for name, worker in workers.items()}
     return {
-        name: Cost(median(cost.cpu for cost in costs), median(cost.wall for cost in costs))
+        name: Cost(median(cost.cpu for cost in costs), median(cost.wall for cost in costs), warnings[name])
         for name, costs in found.items()
     }
+
+
+def once(peer: Peer, kind: str, *arguments: str) -> list[float] | None:
+    """Returns what a fresh process of a peer measures; None where it fails, which is said on stderr."""
+    command = [str(interpreter(peer.environment)), str(WORKER.with_name("once.py")), kind, peer.adapter]
+    result = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    if result.returncode:
+        print(f"{peer.name} cannot be measured: {result.stderr[-300:]}", file=sys.stderr)
+        return None
+    return [float(number) for number in json.loads(result.stdout.splitlines()[-1])]
 
 
 def imports(modules: Sequence[tuple[str, Peer]], rounds: int) -> dict[str, Cost]:

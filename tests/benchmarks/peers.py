@@ -59,7 +59,26 @@ TOKENS = [
     Peer("requests_oauth2client", "requests_oauth2client", "requests", "requests_oauth2client"),
     Peer("httpx-auth", "httpx_auth", "httpx", "httpx-auth"),
 ]
-THREADED = [RAW, OURS, HTTPX, REQUESTS]
+DEFAULT = Peer("urllib3 + json, its own size of pool", "urllib3_default", "cruds", "urllib3")
+THREADED = [RAW, DEFAULT, OURS, CRUDS1, HTTPX, HTTPX2, NIQUESTS, REQUESTS]
+NEW = [
+    Peer("urllib3, ca_certs", "urllib3_new", "cruds"),
+    Peer("urllib3, ssl_context", "urllib3_context_new", "cruds"),
+    Peer("cruds-core", "cruds_core_new", "cruds"),
+    Peer("requests", "requests_new", "requests"),
+    Peer("httpx", "httpx_new", "httpx"),
+    Peer("httpx2", "httpx2_new", "httpx2"),
+    Peer("niquests", "niquests_new", "niquests"),
+]
+EXPIRED = [
+    OAUTH2,
+    Peer("Authlib (requests)", "authlib_requests_expired", "requests"),
+    Peer("Authlib (httpx)", "authlib_httpx_expired", "httpx"),
+    Peer("requests-oauthlib", "requests_oauthlib_expired", "requests"),
+    Peer("requests_oauth2client", "requests_oauth2client_expired", "requests"),
+    Peer("httpx-auth", "httpx_auth", "httpx"),
+]
+MOVING = [RAW, OURS, CRUDS1, PYCURL, HTTPX, HTTPX2, NIQUESTS, REQUESTS]
 
 
 def with_plugins(count: int, folder: Path) -> Peer:

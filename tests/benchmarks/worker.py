@@ -1,5 +1,6 @@
 """One library in a process of its own: told how many calls to make, says what they took."""
 
+import logging
 import sys
 import threading
 import time
@@ -7,6 +8,7 @@ from importlib import import_module
 
 
 def main(name: str, url: str, token_url: str, threads: int, pause: float) -> None:
+    logging.basicConfig()  # to stderr, where warnings are counted
     call = getattr(import_module("adapters"), name)(url, token_url)
     for _ in range(20):
         call()

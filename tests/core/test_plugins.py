@@ -1011,6 +1011,22 @@ def test_entry_points_may_come_from_anywhere(site: Site) -> None:
     assert plugins.create("alpha", token="t").access_token() == "t"
 
 
+def test_a_call_looks_for_no_plugin(site: Site, api: DemoAPI) -> None:
+    """Once a scheme was found, a call opens no file and imports nothing, whatever is installed."""
+    for number in range(50):
+        site.install(f"p{number}-plugin", [f"p{number}"])
+    script = f"""
+import json, sys, cruds_core
+client, seen = cruds_core.Client({api.url!r}, {{"scheme": "p7", "token": {api.token!r}}}), []
+client.read("users")
+watched = ("open", "import", "os.listdir")
+sys.addaudithook(lambda event, args: seen.append(str(args)) if event in watched else None)
+client.read("users")
+print(json.dumps(seen))
+"""
+    assert site.run(script) == []
+
+
 # The classes of plugins under `cruds.auth`.
 
 NAMES = """
