@@ -364,7 +364,7 @@ def test_redis_flushed(authority: AuthorizationServer, redis: Redis, at: Callabl
     redis.ask("FLUSHALL")
     with pytest.raises(Exception, match="nobody has signed in") as raised:
         other.access_token()
-    assert type(raised.value).__name__ == "OAuthAccessTokenError"
+    assert type(raised.value).__name__ == "OAuthSignInRequiredError"
     at(GONE)
     assert auth.access_token() == other.access_token()
     assert len(authority.token_requests) == 1

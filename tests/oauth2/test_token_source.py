@@ -25,7 +25,7 @@ import pytest
 from servers.fault import End, Fault, Script, reply
 
 from cruds.demo.authorization import AuthorizationServer
-from cruds_auth_oauth2 import OAuth2, OAuthAccessTokenError
+from cruds_auth_oauth2 import OAuth2, OAuthAccessTokenError, OAuthSignInRequiredError
 from cruds_core import AuthError, Client, ClientError
 from cruds_core.lock import RenewalLock
 
@@ -409,9 +409,22 @@ def test_a_dead_refresh_token_ahead_of_the_end(clock: Clock) -> None:
         clock.advance(11)
         assert auth.access_token() == "token-1"
         clock.advance(15)
-        with pytest.raises(OAuthAccessTokenError, match="lead the user through a sign-in"):
+        with pytest.raises(OAuthSignInRequiredError, match="lead the user through a sign-in"):
             auth.access_token()
         assert grants(server) == ["authorization_code", "refresh_token"]
+
+
+def test_a_dead_refresh_token_of_a_user(clock: Clock) -> None:
+    """The error that has the user sign in again says what the server said; an outage is another error."""
+    with Fault(refreshable(1), reply(503), DEAD) as server:
+        auth = scheme(server, "authorization_code")
+        clock.advance(LIFETIME)
+        with pytest.raises(OAuthAccessTokenError, match="503") as outage:
+            auth.access_token()
+        assert not isinstance(outage.value, OAuthSignInRequiredError)
+        with pytest.raises(OAuthSignInRequiredError, match="invalid_grant; lead the user") as ended:
+            auth.access_token()
+        assert (ended.value.error, ended.value.status) == ("invalid_grant", 400)
 
 
 def test_a_dead_refresh_token_and_a_failing_password(clock: Clock) -> None:

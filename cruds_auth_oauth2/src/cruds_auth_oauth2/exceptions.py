@@ -4,6 +4,7 @@ AuthError
 └── OAuth2Error
     ├── OAuthAccessTokenError         no access token could be had
     │   ├── OAuthAuthorizationError   the sign-in was refused or cannot go on (also RuntimeError)
+    │   ├── OAuthSignInRequiredError  a user has to sign in, for the first time or again
     │   └── OAuthStoreError           the store of the token cannot be used
     │       └── OAuthStoreLockedError another process holds its lock
     ├── OAuthStateError               an answer to no request of ours (also RuntimeError)
@@ -24,6 +25,7 @@ __all__ = [
     "OAuthAuthorizationError",
     "OAuthDiscoveryError",
     "OAuthRevocationError",
+    "OAuthSignInRequiredError",
     "OAuthStateError",
     "OAuthStoreError",
     "OAuthStoreLockedError",
@@ -66,6 +68,10 @@ class OAuthAccessTokenError(OAuth2Error):
 
 class OAuthAuthorizationError(OAuthAccessTokenError, RuntimeError):
     """The sign-in was refused, its answer is incomplete, or the object is not made for sign-ins."""
+
+
+class OAuthSignInRequiredError(OAuthAccessTokenError):
+    """A user has to sign in: nobody has yet, or the server takes the refresh token no more."""
 
 
 class OAuthStoreError(OAuthAccessTokenError):

@@ -15,7 +15,12 @@ from cruds_core.failure import is_final
 from cruds_core.lock import RenewalLock
 from cruds_core.retry import NOT_PROCESSED
 
-from .exceptions import OAuthAccessTokenError, OAuthStoreError, OAuthStoreLockedError
+from .exceptions import (
+    OAuthAccessTokenError,
+    OAuthSignInRequiredError,
+    OAuthStoreError,
+    OAuthStoreLockedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +34,8 @@ logger = logging.getLogger(__name__)
 QUIET = 10.0
 
 _ALONE = "the token is not in the store, and serves this process alone: %s"
+
+_SIGN_IN = "lead the user through a sign-in, as from get_authorization_url()"
 
 _POLL = 0.5  # seconds between two looks at whether another process has renewed the token
 
@@ -242,23 +249,30 @@ class TokenSource:
             try:
                 return self._refresh(held)
             except BaseException as error:
-                is_refused = _is_refused(error, else_has=self._first)
                 # Somebody may have refreshed without the lock, or after its lease.
-                if is_refused and (found := self._reread()) is not None and found is not held:
+                refusal = error if _is_refused(error, else_has=self._first) else None
+                if refusal and (found := self._reread()) is not None and found is not held:
                     self._unsaved = False
                     return found if found.is_valid(time.time()) else self._obtain(found)
-                if is_refused or (self._first is not None and _may_have_acted(error)):
+                if refusal or (self._first is not None and _may_have_acted(error)):
                     self._spent = held
-                if not is_refused or self._first is None:
+                if refusal is None:
                     raise
+                if self._first is None:
+                    raise OAuthSignInRequiredError(
+                        f"{refusal}; {_SIGN_IN}",
+                        error=refusal.error,
+                        error_description=refusal.error_description,
+                        status=refusal.status,
+                    ) from None
         if self._first is None:
             why = (
                 "nobody has signed in, or it has ended"
                 if held is None
                 else "the token cannot be refreshed any more"
             )
-            msg = f"{why}: lead the user through a sign-in, as from get_authorization_url()"
-            raise OAuthAccessTokenError(msg)
+            msg = f"{why}: {_SIGN_IN}"
+            raise OAuthSignInRequiredError(msg)
         return self._first()
 
     def _reread(self) -> Token | None:
@@ -288,7 +302,7 @@ def _has_ended(error: CrudsError) -> bool:
     return isinstance(error, OAuthAccessTokenError) and error.error == "invalid_grant"
 
 
-def _is_refused(error: BaseException, *, else_has: object) -> bool:
+def _is_refused(error: BaseException, *, else_has: object) -> TypeGuard[OAuthAccessTokenError]:
     """Whether the server says that a refresh token is no use; in any words, where there is another way."""
     if not isinstance(error, OAuthAccessTokenError):
         return False

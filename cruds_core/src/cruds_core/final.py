@@ -140,12 +140,15 @@ class Received(io.RawIOBase):
         self._stream = sock.makefile("rb", buffering=0)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
+        """A stream of it."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
+        """It is."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        """Read what is there, or what comes next."""
         if not self._received:
             return self._stream.readinto(buffer)
         size = min(len(buffer), len(self._received))
@@ -154,5 +157,6 @@ class Received(io.RawIOBase):
         return size
 
     def close(self) -> None:
+        """Close the stream."""
         self._stream.close()
         super().close()
