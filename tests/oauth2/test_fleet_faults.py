@@ -3,14 +3,15 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
-from servers.fleet import MARGIN, Process, Setting, processes
-from servers.redis_server import RedisServer, serve
+from servers.fleet import CLONE_NEWNS, MARGIN, Process, Setting, processes
+from servers.redis import Redis
 
 from cruds.demo.authorization import AuthorizationServer
 
@@ -19,13 +20,6 @@ KILL, STOP = int(signal.SIGKILL), int(signal.SIGSTOP)
 LEASE = 2.0  # seconds
 BUSY = 5.0  # seconds that a busy machine may take for what takes no time
 STEPS = ["before the request", "before the save", "after the save"]
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A running Redis."""
-    with serve(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 @pytest.fixture
@@ -40,8 +34,8 @@ def setting(request: pytest.FixtureRequest, authority: AuthorizationServer, tmp_
     """What all processes have in common: one user, who has signed in."""
     store = str(tmp_path / "tokens")
     if request.param == "redis":
-        redis: RedisServer = request.getfixturevalue("redis")
-        redis.client.flushall()
+        redis: Redis = request.getfixturevalue("redis")
+        redis.ask("FLUSHALL")
         store = redis.url
     key = Fernet.generate_key().decode()
     common = Setting(authority.token_url, authority.client_id, authority.client_secret, key, store, LEASE)
@@ -52,14 +46,16 @@ def setting(request: pytest.FixtureRequest, authority: AuthorizationServer, tmp_
 def die(process: Process, step: str, **more: object) -> None:
     """Have a process killed at a step of its renewal."""
     process.tell("tokens", step=step, signal=KILL, **more)
-    assert process.program.wait(20) == -KILL
+    process.program.join(20)
+    assert process.program.exitcode == -KILL
 
 
 def freeze(process: Process, step: str, **more: object) -> None:
     """Have a process stopped at a step of its renewal."""
     process.tell("tokens", step=step, signal=STOP, **more)
-    _, status = os.waitpid(process.pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status)
+    status = ["ps", "-o", "stat=", "-p", str(process.pid)]
+    while not subprocess.run(status, capture_output=True, text=True, check=True).stdout.startswith("T"):
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -174,15 +170,7 @@ def test_clocks_that_differ(
             assert len(asked) <= most
 
 
-def disk(folder: Path) -> list[str]:
-    """Returns a command that runs another one, which has a small disk at a folder."""
-    folder.mkdir(mode=0o700)
-    mount = f"mount -t tmpfs -o size=256k,mode=700 tmpfs '{folder}' && exec \"$@\""
-    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
-    made = subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
-    if not made:  # a kernel's decision, not something to install
-        pytest.skip("no file system can be mounted here: the kernel or a container forbids it")
-    return command
+MOUNT = "mount -t tmpfs -o size=256k,mode=700 tmpfs ."
 
 
 @pytest.mark.parametrize("setting", ["file"], indirect=True)
@@ -198,10 +186,15 @@ def test_a_disk_that_takes_nothing(
     authority: AuthorizationServer, setting: Setting, tmp_path: Path, spoil: str, heal: str, why: str
 ) -> None:
     """The living token is used, with a warning; without one an error says why; no refresh token is spent."""
-    prefix = disk(tmp_path / "disk")
-    process = Process(replace(setting, store=str(tmp_path / "disk")), prefix)
+    unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT]
+    if subprocess.run(unshare, capture_output=True, cwd=tmp_path, check=False).returncode:
+        pytest.skip("no file system can be mounted here: the kernel or a container forbids it")
+    disk = tmp_path / "disk"
+    disk.mkdir(mode=0o700)
+    process = Process(replace(setting, store=str(disk)), CLONE_NEWNS)
     try:
-        inside = f"cd '{tmp_path / 'disk'}' && "
+        inside = f"cd '{disk}' && "
+        process.ask("run", command=["sh", "-c", inside + MOUNT])
         process.ask("run", command=["sh", "-c", f"{inside} cp -p ../tokens/* ."])
         token = process.token()
         process.ask("run", command=["sh", "-c", inside + spoil])

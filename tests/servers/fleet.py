@@ -1,17 +1,19 @@
-"""Processes that share a store: each is this program, which does what it is told in lines of JSON."""
+"""Processes that share a store, and do what they are told."""
 
-import json
+import ctypes
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,11 @@ REDIRECT_URI = "http://127.0.0.1:1/callback"
 USER = "ada"
 TESTS = Path(__file__).parents[1]
 TIMEOUT = 10.0  # seconds to wait for the token endpoint
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000  # unshare(2)
 MARGIN = 1.0  # seconds that those who wait for a lock give it beyond the end of its lease, in a process
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([__name__, "redis"])
 
 
 @dataclass(frozen=True)
@@ -96,42 +102,35 @@ class Done:
 
 
 class Process:
-    """A process of the fleet.
+    """A process of the fleet: a fork of one that has imported what all of them need.
 
     Args:
         setting: What it is made with.
-        prefix: The command that runs it, such as unshare.
+        apart: The namespaces, CLONE_NEW* of unshare(2), in which it is alone.
     """
 
-    def __init__(self, setting: Setting, prefix: Sequence[str] = ()) -> None:
-        command = [*prefix, sys.executable, "-m", "servers.fleet", json.dumps(asdict(setting))]
-        path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-        self.program = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-        assert self.program.stdin
-        assert self.program.stdout
-        self.told, self.said = self.program.stdin, self.program.stdout
+    def __init__(self, setting: Setting, apart: int = 0) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
+            ensure_running()
+        self.line, other = _FORKS.Pipe()
+        self.program = _FORKS.Process(target=_live, args=(other, setting, apart), daemon=True)
+        self.program.start()
+        other.close()
 
     @property
     def pid(self) -> int:
         """Its number."""
+        assert self.program.pid
         return self.program.pid
 
     def tell(self, what: str, **more: object) -> None:
         """Have it do something: see the methods of `_Member`."""
-        self.told.write(json.dumps([what, more]) + "\n")
-        self.told.flush()
+        self.line.send((what, more))
 
     def answer(self) -> Any:
         """What came of the first thing that it has not answered yet."""
-        line = self.said.readline()
-        assert line, f"the process ended with {self.program.wait(10)}"
-        return json.loads(line)
+        return self.line.recv()
 
     def ask(self, what: str, **more: object) -> Any:
         """Have it do something, and wait for what comes of it."""
@@ -152,9 +151,9 @@ class Process:
     def end(self) -> None:
         """End it, whatever it does."""
         self.program.kill()
-        self.program.wait(10)
-        self.told.close()
-        self.said.close()
+        self.program.join(10)
+        self.program.close()
+        self.line.close()
 
 
 @contextmanager
@@ -293,17 +292,24 @@ class _Member(logging.Handler):
         return {"tokens": tokens, "errors": errors, "warnings": self.warnings, "seconds": seconds}
 
 
-def _main() -> None:
-    setting = Setting(**json.loads(sys.argv[1]))
+def _live(line: Connection, setting: Setting, apart: int) -> None:
+    if apart:
+        _part(apart)
     if setting.relays:
         loopback_up()
     for port, path in setting.relays.items():
         to_path(int(port), Path(path))
     member = _Member(setting)
-    for line in sys.stdin:
-        what, more = json.loads(line)
-        print(json.dumps(getattr(member, what)(**more)), flush=True)
+    while True:
+        what, more = line.recv()
+        line.send(getattr(member, what)(**more))
 
 
-if __name__ == "__main__":
-    _main()
+def _part(namespaces: int) -> None:
+    """Leave the namespaces of the others, as root in those of its own."""
+    maps = {"setgroups": "deny", "uid_map": f"0 {os.getuid()} 1", "gid_map": f"0 {os.getgid()} 1"}
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.unshare(CLONE_NEWUSER | namespaces):
+        raise OSError(ctypes.get_errno(), "unshare")
+    for name, content in maps.items():  # user_namespaces(7)
+        Path("/proc/self", name).write_text(content, encoding="ascii")

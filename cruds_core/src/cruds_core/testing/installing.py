@@ -16,7 +16,7 @@ from ..selection import normal
 from .subject import Subject, client_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 #: Seconds of the processor that an import may take, beyond the core.
 LONGEST = 2.0
@@ -179,11 +179,10 @@ def _required(name: str) -> set[str]:
     return found
 
 
-def _requirements(name: str) -> Iterator[str]:
+@cache
+def _requirements(name: str) -> set[str]:
     try:
         texts = requires(name) or []
     except PackageNotFoundError:
-        return
-    for text in texts:
-        if requirement := re.match(r"[A-Za-z0-9._-]+", text):
-            yield normal(requirement[0])
+        return set()
+    return {normal(found[0]) for text in texts if (found := re.match(r"[A-Za-z0-9._-]+", text))}
