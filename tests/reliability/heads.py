@@ -34,6 +34,11 @@ CASES = [
         BrokenResponseError,
         [b"HTTP/2-%b 200 OK\r\n%b" % (_SECRET, _WHOLE)],
     ),
+    Case(
+        "a status line that says back the token",
+        BrokenResponseError,
+        [[b"Authorization: Bearer %b\r\n" % _SECRET, End.CLOSE]],
+    ),
     Case("HTTP/1.9", Data({}), [b"HTTP/1.9 200 OK\r\n" + _WHOLE], _DATA),
     Case("HTTP/1.0, ended by the connection", Data({}), [[b"HTTP/1.0 200 OK\r\n\r\n{}", End.CLOSE]], _DATA),
     Case("an empty line before the status line", BrokenResponseError, [b"\r\n" + json(b"{}")]),

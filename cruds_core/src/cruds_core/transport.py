@@ -222,8 +222,6 @@ class _Call:
             self.sent.rewind()  # the scheme may have read it
             if self.sent.url != self.request.url:
                 self._check_url()
-            if self.deadline is not None:
-                self.deadline.cut()  # which may have taken long
         self.sent.headers.check()
 
     def _check_url(self) -> None:
