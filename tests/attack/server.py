@@ -42,7 +42,9 @@ class Connection(StreamRequestHandler):
             while line := self.rfile.readline():
                 length = 0
                 while (header := self.rfile.readline().lower()) not in (b"\r\n", b""):
-                    length = int(header.partition(b":")[2]) if header.startswith(b"content-length") else length
+                    length = (
+                        int(header.partition(b":")[2]) if header.startswith(b"content-length") else length
+                    )
                 self.rfile.read(length)
                 name = line.split()[1].decode().partition("?")[0].rpartition("/")[2]
                 self.wfile.write(ANSWERS[name])

@@ -48,7 +48,7 @@ def test_each_row_is_made_once() -> None:
 
 
 def test_a_token_is_cleared_while_it_is_used() -> None:
-    """Threads that clear the token, renew it and use it do not see a None, nor wait for each other for ever."""
+    """Threads that clear the token, renew it and use it have one each time, and wait for nobody for ever."""
     with AuthorizationServer() as authority:
         auth = OAuth2(authority.token_url, authority.client_id, authority.client_secret, "read")
 
@@ -87,6 +87,6 @@ def read(url: str) -> str:
 
 
 def test_a_spawned_process() -> None:
-    """A process that is spawned reads, too. Those that are forked have tests of their own, in test_pool.py."""
+    """A process that is spawned reads, too; for those that are forked see test_pool.py."""
     with serve() as url, multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply_async(read, [url]).get(60) == "thing"

@@ -1,4 +1,4 @@
-"""Every public entry point takes arguments of every type: what comes of it is data, or an error that names one."""
+"""Every public entry point is given arguments of every type: it takes them, or names the one that is wrong."""
 
 import io
 import os
@@ -167,8 +167,8 @@ def set_attribute(name: str, client: Client, **options: Any) -> None:
 
 OAUTH2: dict[str, Any] = {
     "url": URL, "client_id": "app", "client_secret": "secret", "scope": "read", "authorization_details": None,
-    "username": None, "password": None, "encryption_key": None, "authorization_url": None, "redirect_uri": None,
-    "state_length": 32, "token_endpoint_auth_method": None, "form_encode_basic": True, "private_key": None,
+    "username": None, "password": None, "encryption_key": None, "authorization_url": None,
+    "redirect_uri": None, "state_length": 32, "token_endpoint_auth_method": None, "form_encode_basic": True, "private_key": None,
     "private_key_id": None, "assertion_audience": None, "token_params": None, "authorization_params": None,
     "issuer": None, "requires_issuer": False, "revocation_url": None, "leeway": 30.0, "timeout": 1.0,
     "verify_ssl": True, "manager": None, "store": None, "user": None,
@@ -249,9 +249,10 @@ def raised(call: Callable[..., object], options: dict[str, Any]) -> Exception | 
 
 
 def judge(call: Callable[..., object], options: dict[str, Any], changed: str) -> None:
-    """Call something, and hold it to the errors that it may raise: each names the argument that was changed."""
+    """Call something, and hold it to the errors that it may raise: each names what was changed."""
     if (error := raised(call, options)) is not None:
-        assert isinstance(error, (TypeError, ValueError)) and not isinstance(error, UnicodeError), repr(error)
+        assert isinstance(error, (TypeError, ValueError)), repr(error)
+        assert not isinstance(error, UnicodeError), repr(error)
         assert any(word in str(error) for word in (changed, *ALSO.get(changed, ()))), f"{changed}: {error!r}"
 
 
