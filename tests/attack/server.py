@@ -3,7 +3,7 @@
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 JSON = "Content-Type: application/json"
@@ -60,7 +60,7 @@ class Server(ThreadingTCPServer):
 
 
 @contextlib.contextmanager
-def serve() -> Iterator[str]:
+def serve() -> Generator[str]:
     """Run it, and yield its URL."""
     with subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,4 +1,4 @@
-"""Fuzz by coverage: ``python -m fuzz TARGET SECONDS`` in the folder tests, as `make fuzz` does for each target.
+"""Fuzz by coverage: ``python -m fuzz TARGET SECONDS`` in the folder tests, as `make fuzz` does.
 
 What fails is left in a file ``crash-*``: make it an input of the corpus.
 """
