@@ -327,6 +327,8 @@ def test_what_is_sent_with_anything(
 FOUND: list[tuple[str, str, Callable[[], Any]]] = [
     ("ApiKey", "location", partial(nested, 3000)),
     ("Client", "timeout", lambda: 1e83),
+    ("Client", "backoff_factor", lambda: 10**5000),
+    ("Client", "max_response_size", lambda: -(10**5000)),
     ("OAuth2", "timeout", lambda: None),
     ("OAuth2", "token_params", lambda: {"a": circle()}),
     ("OAuth2 of a user", "password", circle),
