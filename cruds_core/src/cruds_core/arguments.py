@@ -44,7 +44,8 @@ def seconds(name: str, value: object, *, zero: bool, other: str = "") -> float:
         msg = f"{name} must be a number of seconds{other} (got {shown(value)})"
         raise TypeError(msg)
     if not 0 <= value <= sys.float_info.max or (value == 0 and not zero):  # an int may be larger
-        msg = f"{name} must be a {'non-negative' if zero else 'positive'} number of seconds (got {shown(value)})"
+        kind = "non-negative" if zero else "positive"
+        msg = f"{name} must be a {kind} number of seconds (got {shown(value)})"
         raise ValueError(msg)
     return value
 
