@@ -9,11 +9,11 @@ SYNC = $(UV) sync --quiet --no-dev --inexact $(if $(PYTHON),--python $(PYTHON))
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 export PATH := $(CURDIR)/.uv/bin:$(PATH)
 
-.PHONY: help demo test soak lint bench docs links pictures clean
+.PHONY: help demo test test-lowest soak fuzz leaks lint bench docs links pictures clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1	/'
 
 demo: $(UV) ## Run the client against an API that it starts on this machine
 	@test -d $(VENV) || echo "Setting up $(VENV) ..."
@@ -27,6 +27,33 @@ test: $(UV) ## Run the tests (ARGS="-k digest" chooses among them)
 soak: $(UV) ## Work for minutes over connections that break
 	@$(SYNC) --group test
 	@CRUDS_TEST_SOAK=10000 $(VENV)/bin/python -m pytest tests/reliability/test_soak.py $(ARGS)
+
+# What needs other packages than these is left to `make test`.
+LOWEST = .venv-lowest
+LOWEST_TESTS = tests/core tests/basic $(addprefix tests/oauth2/test_,assertion.py encryption.py endpoint.py \
+	client_authentication.py grants.py authorization.py token_source.py stored_token.py stores.py)
+PROJECTS = cruds_core/pyproject.toml cruds_auth_basic/pyproject.toml cruds_auth_oauth2/pyproject.toml pyproject.toml
+
+test-lowest: $(UV) ## Run the core of the tests with the lowest versions of what we depend on
+	@$(UV) venv --quiet --allow-existing $(if $(PYTHON),--python $(PYTHON)) $(LOWEST)
+	@$(UV) pip compile --quiet --python $(LOWEST) --resolution lowest-direct --all-extras $(PROJECTS) \
+		-o $(LOWEST)/lowest.txt >/dev/null
+	@$(UV) pip install --quiet --python $(LOWEST) -r $(LOWEST)/lowest.txt -e . \
+		'pytest>=9' 'pytest-xdist>=3.8' 'hypothesis>=6.150' 'trustme>=1.2' 'keyrings.alt>=5.0'
+	@CRUDS_TEST_REQUIRE= $(LOWEST)/bin/python -m pytest $(ARGS) $(LOWEST_TESTS)
+
+fuzz: $(UV) ## Fuzz what reads a server's words (SECONDS=60 for each), and every entry point
+	@$(SYNC) --group test
+	@$(UV) pip install --quiet --python $(VENV) 'atheris>=3'
+	@for target in $(notdir $(wildcard tests/fuzz/corpus/*)); do \
+		(cd tests && ../$(VENV)/bin/python -m fuzz $$target $(or $(SECONDS),60)) || exit 1; \
+	done
+	@CRUDS_TEST_EXAMPLES=5000 $(VENV)/bin/python -m pytest tests/fuzz
+
+leaks: $(UV) ## Count what 100 000 requests of each kind, and 10 000 interrupts, leave behind
+	@$(SYNC) --group test
+	@CRUDS_TEST_REQUESTS=100000 CRUDS_TEST_INTERRUPTS=10000 \
+		$(VENV)/bin/python -m pytest tests/attack/test_leaks.py tests/attack/test_interrupts.py
 
 lint: $(UV) ## Check style, spelling and types
 	@$(SYNC) --group lint

@@ -69,3 +69,17 @@ def test_the_tests_that_the_security_page_names_are_there() -> None:
     for file, name in named:
         source = (ROOT / "tests" / "oauth2" / file).read_text(encoding="utf-8") if file else source
         assert not name or f"def {name}(" in source, f"{file}::{name}"
+
+
+def test_the_tests_that_the_reliability_page_names_are_there() -> None:
+    """Each row of a table in docs/reliability.md names a test, and each is one that runs."""
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = [row for row in re.findall(r"^\| (?!what |---|\*\*)(.*) \|$", page, re.M) if row.strip("| ")]
+    assert len(rows) > 10
+    for row in rows:
+        source = ""
+        named = re.findall(r"`([\w/]+\.py)?::(test_\w+)`", row)
+        assert named, row
+        for file, name in named:
+            source = (ROOT / "tests" / file).read_text(encoding="utf-8") if file else source
+            assert f"def {name}(" in source, f"{file}::{name}"

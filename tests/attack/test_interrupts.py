@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -162,7 +162,9 @@ def test_a_client_goes_on_after_an_interrupt(storm: Storm) -> None:
 class Shelf(TokenStore):
     """Keeps records in memory, under a lock that a generator holds, as those of ours do."""
 
-    protects = True
+    @property
+    def protects(self) -> bool:
+        return True
 
     def __init__(self) -> None:
         self.records: dict[str, str] = {}
@@ -178,7 +180,7 @@ class Shelf(TokenStore):
         self.records.pop(key, None)
 
     @contextmanager
-    def lock(self, key: str, *, lease: float, wait: float) -> Iterator[None]:
+    def lock(self, key: str, *, lease: float, wait: float) -> Generator[None]:
         try:
             with self.lease.if_free:
                 yield

@@ -50,7 +50,9 @@ def challenge(data: bytes) -> None:
                 headers = Headers({"Authorization": session.authorization("ada", "pässword", request())})
                 with suppress(ValueError):  # of a nonce that no header could have brought
                     headers.check()
-    error = status_error(answer(401, WWW_Authenticate=text), *(request(),) * 2, "GET", (), left_origin=False)
+    error = status_error(
+        answer(401, WWW_Authenticate=text), request(), request(), "GET", (), left_origin=False
+    )
     assert "t0ken-0123456789" not in str(error)
 
 
@@ -80,7 +82,7 @@ def refusal(data: bytes) -> None:
     delay, _, content = rest.partition(b"\n")
     headers = {"Content_Type": kind.decode("latin-1"), "Retry_After": delay.decode("latin-1")}
     response = answer(503, content, **headers)
-    error = status_error(response, *(request(),) * 2, "GET", (), left_origin=False)
+    error = status_error(response, request(), request(), "GET", (), left_origin=False)
     assert isinstance(error, StatusError)
     assert len(str(error)) < 2000
     assert str(error).isprintable()

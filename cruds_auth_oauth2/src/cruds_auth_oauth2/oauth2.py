@@ -176,7 +176,7 @@ class OAuth2(AuthABC):
             raise ValueError(msg)
         self._signs_in = endpoint is not None or redirect_uri is not None
         if self._signs_in and username is not None:
-            other = "authorization_url" if redirect_uri is None else "redirect_uri"
+            other = "redirect_uri" if authorization_url is None else "authorization_url"
             msg = f"username and {other} are for different grants: a user signs in one way"
             raise ValueError(msg)
         if (

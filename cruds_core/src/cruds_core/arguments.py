@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -33,7 +33,7 @@ def whole(name: str, value: object, *, least: int = 0) -> int:
         msg = f"{name} must be an int (got {shown(value)})"
         raise TypeError(msg)
     if value < least:
-        msg = f"{name} must be at least {least} (got {value})"
+        msg = f"{name} must be at least {least} (got {shown(value)})"
         raise ValueError(msg)
     return value
 
@@ -43,8 +43,9 @@ def seconds(name: str, value: object, *, zero: bool, other: str = "") -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         msg = f"{name} must be a number of seconds{other} (got {shown(value)})"
         raise TypeError(msg)
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        msg = f"{name} must be a {'non-negative' if zero else 'positive'} number of seconds (got {value})"
+    if not 0 <= value <= sys.float_info.max or (value == 0 and not zero):  # an int may be larger
+        kind = "non-negative" if zero else "positive"
+        msg = f"{name} must be a {kind} number of seconds (got {shown(value)})"
         raise ValueError(msg)
     return value
 
@@ -117,4 +118,5 @@ def manager(value: object) -> urllib3.PoolManager | None:
 
 def shown(value: object) -> str:
     """A value as a message may show it: a number as it is, and the type of anything else."""
-    return repr(value) if isinstance(value, (int, float)) else type(value).__name__
+    is_short = isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 64)
+    return repr(value) if is_short else type(value).__name__

@@ -117,8 +117,10 @@ def _disposition(value: str | None) -> str | None:
         return None
     message = Message()
     message["Content-Disposition"] = value
-    plain = None
-    for name, text in cast("list[tuple[str, Any]]", message.get_params([], "Content-Disposition")):
+    plain, params = None, list[tuple[str, Any]]()
+    with suppress(TypeError, ValueError):  # of the e-mail parser, where pieces of a name do not fit together
+        params = cast("list[tuple[str, Any]]", message.get_params([], "Content-Disposition"))
+    for name, text in params:
         if name != "filename":
             continue
         if isinstance(text, str):

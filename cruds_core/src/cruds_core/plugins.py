@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .auth import AuthABC
 from .event import Observers, default_observers
@@ -257,7 +257,8 @@ class Plugins:
 
 
 def _checked(entry_points: object) -> list[EntryPoint]:
-    given: list[Any] = list(entry_points) if isinstance(entry_points, Iterable) else [entry_points]
+    is_several = isinstance(entry_points, Iterable)
+    given = list(cast("Iterable[Any]", entry_points)) if is_several else [cast("Any", entry_points)]
     # importlib_metadata has a class of its own.
     if wrong := [one for one in given if not all(hasattr(one, name) for name in ("name", "load", "dist"))]:
         msg = f"entry_points must be entry points (got {type(wrong[0]).__name__})"

@@ -248,7 +248,8 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 def _as_echoed(secret: str) -> Iterator[str]:
     """A secret as it is, and as a server may write it: percent-encoded, in HTML, in JSON."""
     yield secret
-    for encoded in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
+    odd = "surrogatepass"  # what it was read from may have held anything
+    for encoded in (quote(secret, errors=odd), quote(secret, "", errors=odd), quote_plus(secret, errors=odd)):
         yield from (encoded, re.sub("%..", lambda code: code[0].lower(), encoded))
     escaped = html.escape(secret)
     yield from (escaped, html.escape(secret, quote=False))

@@ -1,0 +1,1 @@
+"""Attacks: leaks, secrets, interrupts, threads."""

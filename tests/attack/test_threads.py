@@ -1,0 +1,92 @@
+"""Threads that change places at every step share one Client, one token and one Digest."""
+
+import itertools
+import multiprocessing
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from attack.server import serve
+from cruds.demo.api import DemoAPI
+from cruds.demo.authorization import AuthorizationServer
+from cruds_auth_basic import Digest
+from cruds_auth_oauth2 import OAuth2
+from cruds_core import Client
+
+THREADS = 8
+
+
+@pytest.fixture(autouse=True)
+def restless() -> Iterator[None]:
+    """Threads change places as often as CPython can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_each_row_is_made_once() -> None:
+    """8 threads on one Client make each thing once, and read their own."""
+    numbers = itertools.count()
+    with AuthorizationServer() as authority, DemoAPI(token=authority.is_active) as api:
+        auth = OAuth2(authority.token_url, authority.client_id, authority.client_secret, "read")
+        with Client(api.url, auth=auth) as client:
+
+            def work(_: int) -> None:
+                for _ in range(6):
+                    name = f"thing {next(numbers)}"
+                    made = client.create("things", {"name": name})
+                    assert client.read(f"things/{made['id']}")["name"] == name
+
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(work, range(THREADS)))
+            names = [thing["name"] for thing in client.read("things", {"limit": 1000})]
+        assert sorted(names) == sorted(f"thing {number}" for number in range(6 * THREADS))
+        assert len(authority.token_requests) == 1
+
+
+def test_a_token_is_cleared_while_it_is_used() -> None:
+    """Threads that clear the token, renew it and use it have one each time, and wait for nobody for ever."""
+    with AuthorizationServer() as authority:
+        auth = OAuth2(authority.token_url, authority.client_id, authority.client_secret, "read")
+
+        def work(number: int) -> None:
+            for _ in range(10):
+                token = auth.access_token()
+                assert token
+                if number % 4 == 0:
+                    auth.clear()
+                elif number % 4 == 1:
+                    assert auth.renew(token)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(work, range(THREADS), timeout=60))
+
+
+def test_closed_while_it_is_used() -> None:
+    """A Client that one thread closes again and again serves the others."""
+    with serve() as url, Client(url, auth=Digest("ada", "a password"), retries=4) as client:
+
+        def work(number: int) -> None:
+            for _ in range(20):
+                if number == 0:
+                    client.close()
+                else:
+                    assert client.read("ok") == {"id": 1, "name": "thing"}
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(work, range(THREADS), timeout=60))
+
+
+def read(url: str) -> str:
+    """Returns what a process reads."""
+    with Client(url) as client:
+        return str(client.read("ok")["name"])
+
+
+def test_a_spawned_process() -> None:
+    """A process that is spawned reads, too; for those that are forked see test_pool.py."""
+    with serve() as url, multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply_async(read, [url]).get(60) == "thing"
