@@ -249,7 +249,7 @@ def test_corporate_cas(stage: Stage, tls: servers.tls.Certificates, monkeypatch:
     monkeypatch.setenv("CLIENT_CERTIFICATE", str(tls.good_path))
     stage.run(ours)
     assert stage.said == ["[]"]
-    monkeypatch.setenv("COMPANY_CA", str(tls.good_path))  # which has not signed itself
+    monkeypatch.setenv("COMPANY_CA", str(tls.wrong_name_path))  # a certificate that has signed none
     with pytest.raises(OAuthAccessTokenError) as untrusted:
         stage.run(ours)
     assert isinstance(untrusted.value.__cause__, TLSError)

@@ -44,6 +44,7 @@ class Distribution:
     name: str
     requires: frozenset[str]
     entry_points: dict[str, dict[str, str]]
+    extras: dict[str, str]  # by name: what each brings
     extra_files: tuple[str, ...] = ()  # in the sdist
 
     @property
@@ -58,6 +59,7 @@ CORE = Distribution(
     "cruds-core",
     frozenset({"pluggy", "urllib3"}),
     {"cruds.auth": {"bearer": "cruds_core.plugin"}},
+    {"idna": "idna"},
 )
 BASIC = Distribution(
     "cruds_auth_basic",
@@ -65,13 +67,15 @@ BASIC = Distribution(
     "cruds-auth-basic",
     frozenset({"cruds-core"}),
     {"cruds.auth": dict.fromkeys(("basic", "digest", "apikey"), "cruds_auth_basic.plugin")},
+    {},
 )
 OAUTH2 = Distribution(
     "cruds_auth_oauth2",
     "src/cruds_auth_oauth2",
     "cruds-auth-oauth2",
-    frozenset({"cruds-core", "authlib", "cryptography", "joserfc"}),
+    frozenset({"cruds-core", "authlib", "cryptography", "filelock", "joserfc"}),
     {"cruds.auth": {"oauth2": "cruds_auth_oauth2.plugin"}},
+    {"keyring": "keyring", "redis": "redis"},
 )
 UMBRELLA = Distribution(
     ".",
@@ -79,6 +83,11 @@ UMBRELLA = Distribution(
     "cruds",
     frozenset({"cruds-core", "cruds-auth-basic", "cruds-auth-oauth2", "authlib", "click", "rich"}),
     {"console_scripts": {"cruds": "cruds.cli:main"}},
+    {
+        "idna": "cruds-core[idna]",
+        "keyring": "cruds-auth-oauth2[keyring]",
+        "redis": "cruds-auth-oauth2[redis]",
+    },
     ("CHANGELOG.md",),
 )
 
@@ -239,13 +248,17 @@ def test_the_metadata_is_what_is_promised(built: Path, ours: Distribution) -> No
     assert set(found.dynamic or []) == set()
 
 
-@pytest.mark.parametrize(("ours", "needs"), [(CORE, "idna"), (UMBRELLA, "cruds-core[idna]")])
-def test_the_extra_for_international_names(built: Path, ours: Distribution, needs: str) -> None:
-    """The extra idna is the only one, and brings the package of that name."""
+@every_distribution
+def test_the_extras_are_what_is_promised(built: Path, ours: Distribution) -> None:
+    """Each extra brings what is promised, and there are no others."""
     found = metadata(built, ours)
-    extra = [requirement for requirement in found.requires_dist or [] if requirement.marker]
-    assert found.provides_extra == ["idna"]
-    assert [str(requirement).startswith((f"{needs}<", f"{needs}>")) for requirement in extra] == [True]
+    brought = {
+        str(it.marker): it.name + (f"[{','.join(it.extras)}]" if it.extras else "")
+        for it in found.requires_dist or []
+        if it.marker
+    }
+    assert brought == {f'extra == "{name}"': needs for name, needs in ours.extras.items()}
+    assert sorted(found.provides_extra or []) == sorted(ours.extras)
 
 
 @pytest.mark.parametrize("ours", [BASIC, OAUTH2, UMBRELLA], ids=lambda ours: ours.name)
@@ -311,11 +324,11 @@ print(json.dumps([found, names, cruds_core.__file__, "cruds_auth_basic" in sys.m
 OLD_PIP = "23.2.1"
 
 
-# What follows "pip install", in the folder of the source.
+# Which pip, and what follows "pip install" in the folder of the source.
 WAYS = {
-    "plain": ("./cruds_core", "./cruds_auth_basic"),
-    "editable": ("-e", "./cruds_core", "-e", "./cruds_auth_basic"),
-    "umbrella": (".", "./cruds_core", "./cruds_auth_basic", "./cruds_auth_oauth2"),
+    "plain": (f"pip=={OLD_PIP}", ["./cruds_core", "./cruds_auth_basic"]),
+    "editable": ("pip", ["-e", "./cruds_core", "-e", "./cruds_auth_basic"]),
+    "umbrella": (f"pip=={OLD_PIP}", [".", "./cruds_core", "./cruds_auth_basic", "./cruds_auth_oauth2"]),
 }
 
 
@@ -325,18 +338,20 @@ def environment(folder: Path, *, pip: bool = False) -> Path:
     return folder / "bin" / "python"
 
 
-@pytest.fixture(scope="session", params=[f"pip=={OLD_PIP}", "pip"])
+@pytest.fixture(scope="session")
 def installed(
-    request: pytest.FixtureRequest, tree: Path, uv: str, tmp_path_factory: pytest.TempPathFactory
+    tree: Path, uv: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Path]]]:
-    """The interpreters of new environments, by the way of installing with this pip; made two at a time."""
+    """The interpreters of new environments, by the way of installing; made two at a time."""
     folder = tmp_path_factory.mktemp("installed")
-    # Pip has a folder of its own, from which any interpreter runs it, and is not in the environments.
-    run([uv, "pip", "install", "--python", sys.executable, "--target", "pip", request.param], folder)
+    for pip in {pip for pip, _ in WAYS.values()}:
+        # Each has a folder of its own, from which any interpreter runs it, and is not in the environments.
+        run([uv, "pip", "install", "--python", sys.executable, "--target", pip, pip], folder)
 
     def install(way: str) -> Path:
+        pip, what = WAYS[way]
         python = environment(folder / way)
-        run([python, folder / "pip" / "pip", "install", "--no-compile", *WAYS[way]], tree)
+        run([python, folder / pip / "pip", "install", "--no-compile", *what], tree)
         return python
 
     with ThreadPoolExecutor(2) as pool:

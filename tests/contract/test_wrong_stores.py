@@ -22,6 +22,10 @@ class Right(FileStore):
 
     password = "a-password-of-a-store"
 
+    def _new(self, key: str) -> Path:
+        """Each thread has its own: some of what follows writes without the lock."""
+        return self.path / f"{key}.{os.getpid()}-{threading.get_ident()}"
+
     def check_holder(self, key: str) -> None:
         """Nobody knows who holds the lock."""
 
@@ -105,6 +109,14 @@ class Strips(Right):
         """The mistake."""
         found = super().load(key)
         return found and found.rstrip()
+
+
+class PreparesInPlace(Right):
+    """Takes the room for the next record where this one is."""
+
+    def prepare(self, key: str) -> None:
+        """The mistake."""
+        self._file(key).write_bytes(bytes(100))
 
 
 class Overwrites(Right):
@@ -397,6 +409,7 @@ class PicklesNoPlace(Right):
 WRONG: list[tuple[str, type[Right], str]] = [
     ("test_nothing_is_none", EmptyForNothing, "returned str; return None"),
     ("test_a_record_comes_back", Strips, "not the record of"),
+    ("test_a_record_comes_back", PreparesInPlace, r"after prepare\(\) returned 100 characters"),
     ("test_a_record_is_replaced", Overwrites, "100 characters of something else"),
     ("test_a_record_is_deleted", DeletesNothing, "after delete"),
     ("test_nothing_can_be_deleted", MindsNothing, "raised FileNotFoundError"),

@@ -169,6 +169,19 @@ def test_write_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step:
     assert store.load(KEY) == "before"
 
 
+def test_folder_is_never_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a token costs does not grow with the number of those of other users."""
+    store = FileStore(tmp_path / "tokens")
+
+    def fail(*_: object) -> None:
+        pytest.fail("the folder was listed")
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, fail)
+    save(store, "record")
+    assert store.load(KEY) == "record"
+
+
 def test_replacement_is_another_file(tmp_path: Path) -> None:
     """Who has opened the old record reads it to its end, though it has been replaced."""
     store = FileStore(tmp_path / "tokens")
@@ -267,6 +280,14 @@ def test_what_is_no_path(path: Any) -> None:
     """What is neither a str nor like a path is a TypeError."""
     with pytest.raises(TypeError, match=rf"^path must be a str or a Path \(got {type(path).__name__}\)$"):
         FileStore(path)
+
+
+@pytest.mark.parametrize("path", ["", "tok\0ens", "~nobody-of-this-name/tokens"])
+def test_what_names_no_folder(path: str) -> None:
+    """A path that can be no folder is a ValueError that shows it."""
+    with pytest.raises(ValueError, match=r"^path must name a folder \(got ") as caught:
+        FileStore(path)
+    assert repr(path) in str(caught.value)
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -9,20 +9,13 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 from servers.fleet import CLONE_NEWNET, Process, Setting, processes
-from servers.redis_server import RedisServer, port_of, serve
+from servers.redis import Redis
 from servers.relay import from_path
 
 from cruds.demo.authorization import AuthorizationServer
 
 PROCESSES, THREADS = 8, 8
 KEY = Fernet.generate_key().decode()
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A running Redis."""
-    with serve(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 @pytest.fixture
@@ -37,8 +30,8 @@ def setting(request: pytest.FixtureRequest, authority: AuthorizationServer, tmp_
     """What all processes have in common: one user, who has signed in."""
     store = str(tmp_path / "tokens")
     if request.param == "redis":
-        redis: RedisServer = request.getfixturevalue("redis")
-        redis.client.flushall()
+        redis: Redis = request.getfixturevalue("redis")
+        redis.ask("FLUSHALL")
         store = redis.url
     setting = Setting(authority.token_url, authority.client_id, authority.client_secret, KEY, store)
     setting.sign_in(authority)
@@ -63,16 +56,16 @@ def test_one_refresh_for_all(authority: AuthorizationServer, setting: Setting, w
             assert asked == [("refresh_token", 200)] * number
 
 
-def test_two_hosts(authority: AuthorizationServer, redis: RedisServer, tmp_path: Path) -> None:
+def test_two_hosts(authority: AuthorizationServer, redis: Redis, tmp_path: Path) -> None:
     """Two hosts, which have nothing but a Redis in common, refresh an expired token once, 20 times."""
     unshare = ["unshare", "--map-root-user", "--net", "true"]
     made = subprocess.run(unshare, capture_output=True, check=False).returncode == 0
     if not made:  # a kernel's decision, not something to install
         pytest.skip("no network namespace can be made here: the kernel or a container forbids it")
     port = int(authority.token_url.rsplit(":", 1)[1].split("/")[0])
-    relays = {str(port): str(tmp_path / "authority"), str(port_of(redis)): str(redis.socket)}
+    relays = {str(port): str(tmp_path / "authority"), str(redis.port): str(redis.socket)}
     setting = Setting(authority.token_url, authority.client_id, authority.client_secret, KEY, redis.url)
-    redis.client.flushall()
+    redis.ask("FLUSHALL")
     setting.sign_in(authority)
     with ExitStack() as stack:
         stack.enter_context(from_path(tmp_path / "authority", port))

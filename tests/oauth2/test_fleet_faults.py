@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 from servers.fleet import CLONE_NEWNS, MARGIN, Process, Setting, processes
-from servers.redis_server import RedisServer, serve
+from servers.redis import Redis
 
 from cruds.demo.authorization import AuthorizationServer
 
@@ -20,13 +20,6 @@ KILL, STOP = int(signal.SIGKILL), int(signal.SIGSTOP)
 LEASE = 2.0  # seconds
 BUSY = 5.0  # seconds that a busy machine may take for what takes no time
 STEPS = ["before the request", "before the save", "after the save"]
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A running Redis."""
-    with serve(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 @pytest.fixture
@@ -41,8 +34,8 @@ def setting(request: pytest.FixtureRequest, authority: AuthorizationServer, tmp_
     """What all processes have in common: one user, who has signed in."""
     store = str(tmp_path / "tokens")
     if request.param == "redis":
-        redis: RedisServer = request.getfixturevalue("redis")
-        redis.client.flushall()
+        redis: Redis = request.getfixturevalue("redis")
+        redis.ask("FLUSHALL")
         store = redis.url
     key = Fernet.generate_key().decode()
     common = Setting(authority.token_url, authority.client_id, authority.client_secret, key, store, LEASE)

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 from servers.fleet import Halting, Setting
-from servers.redis_server import RedisServer, port_of, serve
+from servers.redis import Redis, serve
 
 from cruds.demo.authorization import AuthorizationServer
-from cruds_auth_oauth2 import OAuth2, OAuthStoreError
+from cruds_auth_oauth2 import OAuth2, OAuthAccessTokenError, OAuthStoreError, TokenStore
+from cruds_core import RequestError
 from cruds_core.testing.server import Reply
 
 KEY, OTHER_KEY = (Fernet.generate_key().decode() for _ in range(2))
@@ -22,7 +23,7 @@ TIMEOUT = 0.5  # seconds, of Redis
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
+def redis(tmp_path: Path) -> Iterator[Redis]:
     """A running Redis."""
     (tmp_path / "redis").mkdir()
     with serve(tmp_path / "redis") as server:
@@ -39,7 +40,7 @@ def authority() -> Iterator[AuthorizationServer]:
 class Place:
     """Where the record of the token is."""
 
-    def __init__(self, where: Path | RedisServer) -> None:
+    def __init__(self, where: Path | Redis) -> None:
         self.where = where
 
     @property
@@ -174,6 +175,48 @@ def test_a_record_that_cannot_be_read(
     assert authority.is_active(auth.access_token())
 
 
+def test_a_store_that_went_back(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None]
+) -> None:
+    """A process that has seen the newer token renews that, and not what an older copy of the store has."""
+    common = setting(authority, place.store)
+    writer, reader = common.sign_in(authority), common.scheme()
+    tokens, records = [reader.access_token()], [place.read()]
+    for first, second in ((writer, reader), (writer, reader), (reader, writer)):
+        place.write(records[0])
+        at(GONE * len(tokens))
+        tokens.append(first.access_token())
+        records.append(place.read())
+        assert second.access_token() == common.scheme().access_token() == tokens[-1]
+    assert len(set(tokens)) == len(set(records)) == 4
+    assert [request["status"] for request in authority.token_requests] == [200] * 3
+
+
+def test_an_object_for_each_request_renews_ahead(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None]
+) -> None:
+    """One that finds in the store a token that is about to expire renews it, as one that held it does."""
+    common = setting(authority, place.store)
+    common.sign_in(authority)
+    old = common.scheme().access_token()
+    assert authority.token_requests == []
+    at(NEAR)
+    new = common.scheme().access_token()
+    assert authority.is_active(new)
+    assert (new != old, common.scheme().access_token()) == (True, new)
+    assert len(authority.token_requests) == 1
+
+
+def test_clear_forgets_though_the_store_fails(authority: AuthorizationServer, tmp_path: Path) -> None:
+    """Where the record cannot be removed clear() says so, and this process has no token any more."""
+    common = setting(authority, str(tmp_path / "tokens"))
+    auth = common.sign_in(authority)
+    (tmp_path / "tokens").chmod(0o755)
+    with pytest.raises(OAuthStoreError, match="open to nobody else"):
+        auth.clear()
+    assert auth.token is None
+
+
 @pytest.mark.parametrize("place", ["file"], indirect=True)
 def test_somebody_else_has_rotated(
     authority: AuthorizationServer, place: Place, at: Callable[[float], None]
@@ -197,6 +240,68 @@ def test_somebody_else_has_rotated(
     assert [request["status"] for request in authority.token_requests] == [200, 400]
 
 
+class Distant(Unlocked):
+    """A store behind a service of one's own, which fails as often as it is told."""
+
+    faults = 0
+
+    def load(self, key: str) -> str | None:
+        """Ask the service."""
+        if self.faults:
+            self.faults -= 1
+            msg = "the service did not answer"
+            raise RequestError(msg)
+        return super().load(key)
+
+
+def distant(common: Setting, asked: Callable[[], object] = lambda: None) -> tuple[OAuth2, Distant]:
+    """Returns a scheme with such a store, and the store."""
+    stores: list[Distant] = []
+
+    def wrap(store: TokenStore) -> Distant:
+        stores.append(Distant(store))
+        return stores[0]
+
+    return common.scheme(wrap, asked), stores[0]
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_a_request_of_the_store_is_none_for_a_token(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store's own request that failed does not keep a token from being renewed ahead, at the next try."""
+    monkeypatch.setattr("cruds_auth_oauth2.token_source.QUIET", 0.0)
+    common = setting(authority, place.store)
+    common.sign_in(authority)
+    auth, store = distant(common)
+    token = auth.access_token()
+    at(NEAR)
+    store.faults = 1
+    assert auth.access_token() == token
+    assert auth.access_token() != token
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_what_another_has_saved_stays(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None]
+) -> None:
+    """A refusal removes the record that was refused, and not another one that could not be read at first."""
+    common = setting(authority, place.store)
+    common.sign_in(authority)
+
+    def get_ahead() -> None:
+        """Have another sign in between the look at the store and the request."""
+        common.sign_in(authority)
+        authority.answers.append(Reply.json({"error": "invalid_grant"}, 400))
+        store.faults = 1
+
+    auth, store = distant(common, get_ahead)
+    at(GONE)
+    with pytest.raises(OAuthAccessTokenError, match="invalid_grant"):
+        auth.access_token()
+    assert authority.is_active(common.scheme().access_token())
+
+
 # Redis
 
 
@@ -209,7 +314,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_redis_paused(
     authority: AuthorizationServer,
-    redis: RedisServer,
+    redis: Redis,
     at: Callable[[float], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -231,7 +336,7 @@ def test_redis_paused(
 @pytest.mark.usefixtures("impatient")
 def test_redis_down_and_restarted(
     authority: AuthorizationServer,
-    redis: RedisServer,
+    redis: Redis,
     at: Callable[[float], None],
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
@@ -247,18 +352,16 @@ def test_redis_down_and_restarted(
     at(GONE)
     assert "ConnectionError" in fails(auth)
     assert authority.token_requests == []
-    with serve(tmp_path / "redis", port_of(redis)):
+    with serve(tmp_path / "redis", redis.port):
         assert auth.access_token() == common.scheme().access_token()
         assert len(authority.token_requests) == 1
 
 
-def test_redis_flushed(
-    authority: AuthorizationServer, redis: RedisServer, at: Callable[[float], None]
-) -> None:
+def test_redis_flushed(authority: AuthorizationServer, redis: Redis, at: Callable[[float], None]) -> None:
     """A process that has the token renews it and fills the store; one without asks for a sign-in."""
     common = setting(authority, redis.url)
     auth, other = common.sign_in(authority), common.scheme()
-    redis.client.flushall()
+    redis.ask("FLUSHALL")
     with pytest.raises(Exception, match="nobody has signed in") as raised:
         other.access_token()
     assert type(raised.value).__name__ == "OAuthAccessTokenError"
@@ -269,15 +372,15 @@ def test_redis_flushed(
 
 def test_redis_full(
     authority: AuthorizationServer,
-    redis: RedisServer,
+    redis: Redis,
     at: Callable[[float], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Without the lock nothing is asked: the living token is used, or an error names the fault."""
     common = setting(authority, redis.url)
     auth = common.sign_in(authority)
-    redis.client.config_set("maxmemory-policy", "noeviction")
-    redis.client.config_set("maxmemory", "1")
+    redis.ask("CONFIG SET", "maxmemory-policy", "noeviction")
+    redis.ask("CONFIG SET", "maxmemory", "1")
     assert common.scheme().access_token() == auth.access_token()  # reading goes on
     at(NEAR)
     assert "OutOfMemoryError" in uses_what_lives(auth, caplog)
@@ -285,7 +388,7 @@ def test_redis_full(
     assert "OutOfMemoryError" in fails(auth)
     assert "OutOfMemoryError" in fails(common.scheme())
     assert authority.token_requests == []
-    redis.client.config_set("maxmemory", "0")
+    redis.ask("CONFIG SET", "maxmemory", "0")
     assert auth.access_token() == common.scheme().access_token()
     assert len(authority.token_requests) == 1
 

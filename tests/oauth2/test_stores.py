@@ -15,6 +15,7 @@ import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends.chainer import ChainerBackend
 from keyrings.alt.file import PlaintextKeyring  # type: ignore[import-untyped] # pyright: ignore[reportMissingTypeStubs]
+from redis.asyncio import Redis as AsyncRedis
 from servers.redis import Redis
 
 from cruds.demo.authorization import AuthorizationServer
@@ -156,6 +157,23 @@ def test_names_in_redis(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("decodes", [False, True])
+def test_lock_in_redis_that_was_lost(redis: Redis, decodes: bool) -> None:
+    """Before a token is asked for, the store finds out that its lock has ended, or is another's."""
+    with redis.client(decode_responses=decodes) as client:
+        store, name = RedisStore(client, prefix=f"lost {decodes}:"), f"lost {decodes}:{{{KEY}}}:lock"
+        lost = "^no token was asked for: the lease of the lock in Redis has ended, and another may have it$"
+        with pytest.raises(OAuthStoreError, match=lost):
+            store.prepare(KEY)
+        with store.lock(KEY, lease=10, wait=1):
+            store.prepare(KEY)
+            for holder in ("", "another's"):
+                client.set(name, holder) if holder else client.delete(name)
+                with pytest.raises(OAuthStoreError, match=lost):
+                    store.prepare(KEY)
+        client.delete(name)
+
+
+@pytest.mark.parametrize("decodes", [False, True])
 def test_client_of_ones_own(redis: Redis, decodes: bool) -> None:
     """A client is used as it is, whether it decodes what it gets or not."""
     with redis.client(decode_responses=decodes) as client:
@@ -189,6 +207,13 @@ def test_url_that_a_callable_returns(redis: Redis) -> None:
     assert (store.load(KEY), asked[:1]) == ("record", [redis.url])
 
 
+def test_callable_that_returns_no_url() -> None:
+    """That what a callable returned is no URL is said when it is needed, without it."""
+    store = RedisStore(lambda: "http://:a-password@host")
+    with pytest.raises(OAuthStoreError, match=r"^redis must be a URL like rediss://host:6379/0: ValueError$"):
+        store.load(KEY)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -199,6 +224,7 @@ def test_url_that_a_callable_returns(redis: Redis) -> None:
         ),
         ({"redis": 1}, TypeError, "(got int)"),
         ({"redis": b"redis://"}, TypeError, "(got bytes)"),
+        ({"redis": AsyncRedis()}, TypeError, "(got one of redis.asyncio)"),
         ({"redis": "localhost:6379"}, ValueError, "redis must be a URL like rediss://host:6379/0"),
         ({"redis": "http://:a-password@host"}, ValueError, "redis must be a URL like rediss://host:6379/0"),
         (
@@ -412,3 +438,18 @@ def test_tokens_have_places_of_their_own(tmp_path: Path, change: dict[str, Any])
     for one in (options, options, options | change):
         OAuth2(**one).clear()  # takes the lock
     assert len(list((tmp_path / "tokens").glob("*.lock"))) == 2
+
+
+def test_token_has_one_place_however_it_is_asked_for(tmp_path: Path) -> None:
+    """Scopes in another order, as a set has them in each process, and one resource in a list are the same."""
+    for scope, resource in (("a b c", "https://api.test"), ("c a b", ["https://api.test"])):
+        OAuth2(
+            "https://issuer.test/token",
+            "client",
+            "a-secret",
+            scope,
+            encryption_key="key",
+            token_params={"resource": resource},
+            store=FileStore(tmp_path / "tokens"),
+        ).clear()  # takes the lock
+    assert len(list((tmp_path / "tokens").glob("*.lock"))) == 1

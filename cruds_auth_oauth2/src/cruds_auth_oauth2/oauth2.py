@@ -4,48 +4,31 @@ from __future__ import annotations
 
 import copy
 import functools
-import hmac
-import json
-import re
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
-
-from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 
 from cruds_core import AuthABC, Secret, arguments
 from cruds_core.secret import SecretDict, SecretText, fault_of, hidden
 from cruds_core.url import without_query
 
-from .authorization import (
-    LIFETIME,
-    MAY_CHANGE,
-    Authorization,
-    AuthorizationRequest,
-    Pending,
-    PendingRequests,
-    read_callback,
-)
+from .authorization import Authorization, AuthorizationRequest
 from .client_authentication import ClientAuthentication
 from .discovery import discover
-from .encryption import BrokenSealError, Keys
+from .encryption import Keys
 from .endpoint import Endpoint
-from .exceptions import (
-    OAuthAccessTokenError,
-    OAuthAuthorizationError,
-    OAuthRevocationError,
-    OAuthStateError,
-)
+from .exceptions import OAuthAccessTokenError, OAuthAuthorizationError, OAuthRevocationError
 from .grants import Grants
-from .parameters import RESERVED, Parameters, read_details, read_scope
+from .parameters import Parameters, read_details, read_scope
+from .revocation import revoke
 from .server import check_issuer, check_url, transport
+from .sign_ins import SignIns, check_redirect_uri
 from .stored_token import StoredToken
 from .stores import TokenStore
 from .token_source import TokenSource
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import urllib3
     from urllib3 import BaseHTTPResponse
@@ -56,7 +39,6 @@ if TYPE_CHECKING:
     from .tokens import Token
 
 _BYTES_OF_STATE = 16  # RFC 6749, section 10.10: guessing must succeed with at most 2^-128
-
 
 _LEASE = 30.0  # seconds that the lease of a renewal is longer than what the token endpoint may take
 
@@ -163,8 +145,8 @@ class OAuth2(AuthABC):
         self._client_id = client_id
         self._scope = read_scope(scope)
         details = read_details(authorization_details)
-        self._issuer = None if issuer is None else check_issuer(issuer)
-        self._requires_issuer = arguments.flag("requires_issuer", requires_issuer)
+        issuer = None if issuer is None else check_issuer(issuer)
+        requires_issuer = arguments.flag("requires_issuer", requires_issuer)
         self._transport = transport(timeout=timeout, verify_ssl=verify_ssl, manager=manager)
         authentication = ClientAuthentication(
             client_id,
@@ -176,12 +158,13 @@ class OAuth2(AuthABC):
             server=issuer or self._url,
             form_encode=arguments.flag("form_encode_basic", form_encode_basic),
         )
+        params = Parameters("token_params", token_params, secret=True)
         self._grants = Grants(
             Endpoint(self._url, authentication, self._transport, OAuthAccessTokenError),
             scope=self._scope,
             authorization_details=details,
             user=_user(username, password),
-            params=Parameters("token_params", token_params, secret=True),
+            params=params,
             leeway=arguments.seconds("leeway", leeway, zero=True),
         )
         further = Parameters("authorization_params", authorization_params)
@@ -205,11 +188,11 @@ class OAuth2(AuthABC):
                 'section 4.4); if something else proves the client, say token_endpoint_auth_method="none"'
             )
             raise ValueError(msg)
-        self._redirect_uri = None if redirect_uri is None else _check_redirect_uri(redirect_uri)
-        self._authorization = (
-            None
-            if endpoint is None or self._redirect_uri is None
-            else Authorization(
+        self._keys = None if encryption_key is None else Keys(encryption_key, f"{client_id} at {self.url}")
+        self._redirect_uri = None if redirect_uri is None else check_redirect_uri(redirect_uri)
+        self._sign_ins = None
+        if endpoint is not None and self._redirect_uri is not None:
+            authorization = Authorization(
                 endpoint,
                 client_id=client_id,
                 redirect_uri=self._redirect_uri,
@@ -218,10 +201,14 @@ class OAuth2(AuthABC):
                 params=further,
                 state_length=state_bytes,
             )
-        )
-        context = f"{client_id} at {self.url}"
-        self._keys = None if encryption_key is None else Keys(encryption_key, context)
-        self._pending = PendingRequests()
+            self._sign_ins = SignIns(
+                authorization,
+                self._grants,
+                self._keys,
+                client=(self.url, client_id),
+                issuer=issuer,
+                requires_issuer=requires_issuer,
+            )
         self._revocation = (
             None
             if revocation_url is None
@@ -233,10 +220,10 @@ class OAuth2(AuthABC):
             )
         )
         self._store = _check_store(store, self._keys)
-        params: Any = token_params if isinstance(token_params, Mapping) else {}
-        #: What tells its token from others of the store, but for the user.
-        self._identity: list[Any] = [issuer or self._url, client_id, self._scope, details, self._signs_in]
-        self._identity += [params.get("resource"), params.get("audience"), username]
+        #: What tells its token from others of the store, but for the user. A set of scopes has another order
+        #: in each process.
+        self._identity: list[Any] = [issuer or self._url, client_id, sorted((self._scope or "").split())]
+        self._identity += [details, self._signs_in, params["resource"], params["audience"], username]
         self._lease = 2 * timeout + _LEASE
         self._tokens = self._source(user)
 
@@ -357,9 +344,14 @@ class OAuth2(AuthABC):
         return self._tokens.token
 
     def clear(self) -> None:
-        """Forget the tokens, and sign-ins that are under way. The server is not told: see `revoke`."""
+        """Forget the tokens, and sign-ins that are under way. The server is not told: see `revoke`.
+
+        Raises:
+            OAuthStoreError: They may be in the ``store`` still, and so come back.
+        """
+        if self._sign_ins is not None:
+            self._sign_ins.forget()
         self._tokens.give_up()
-        self._pending.clear()
 
     def revoke(self) -> None:
         """Tell the authorization server that the tokens are not needed any more, and forget them (RFC 7009).
@@ -367,25 +359,13 @@ class OAuth2(AuthABC):
         Raises:
             OAuthRevocationError: The server did not do it; the tokens are still here. Or ``revocation_url``
                 is not known.
+            OAuthStoreError: The ``store`` cannot be read, and nothing was done; or the tokens were revoked,
+                but may be in it still, and are here.
         """
         if self._revocation is None:
             msg = "revocation_url is not known: give it, or make the object with from_issuer()"
             raise OAuthRevocationError(msg)
-        self._tokens.give_up(functools.partial(self._revoke, self._revocation))
-
-    def _revoke(self, endpoint: Endpoint, token: Token) -> None:
-        if refresh := token.refresh_token:
-            self._revoke_one(endpoint, refresh, "refresh_token")
-        try:
-            self._revoke_one(endpoint, token.access_token, "access_token")
-        except OAuthRevocationError as error:
-            # RFC 7009, section 2.2.1: some servers revoke refresh tokens alone, and so their access tokens.
-            if not refresh or error.error != "unsupported_token_type":
-                raise
-
-    def _revoke_one(self, endpoint: Endpoint, token: str, hint: str) -> None:
-        form = SecretText(prepare_revoke_token_request(token, hint)[0])
-        endpoint.post("the revocation", form, [SecretText(token)], lambda _: None)
+        self._tokens.give_up(functools.partial(revoke, self._revocation))
 
     def get_authorization_url(
         self, additional_params: Mapping[str, str | Sequence[str]] | None = None
@@ -402,9 +382,7 @@ class OAuth2(AuthABC):
             ValueError: A parameter is one that we set.
         """
         additional_params = hidden(additional_params)
-        url, pending = self._begin(additional_params)
-        self._pending.add(pending)
-        return str(url)
+        return self._signing_in().begin(additional_params)
 
     def parse_authorization_response(self, redirect_url: str) -> tuple[str, str]:
         """What came back with the browser: the code and the state, once the issuer is checked (RFC 9207).
@@ -420,14 +398,7 @@ class OAuth2(AuthABC):
                 another issuer (a RuntimeError).
         """
         redirect_url = hidden(redirect_url)
-        redirect_url = _text("redirect_url", redirect_url)
-        callback = read_callback(redirect_url, issuer=self._issuer, requires_issuer=self._requires_issuer)
-        if callback.refusal is not None:
-            self._pending.discard(callback.state or "")
-            raise callback.refusal
-        state = callback.state or SecretText()
-        self._pending.check(state)
-        return callback.code, state
+        return self._signing_in().answer(redirect_url)
 
     def exchange_code_for_token(self, authorization_code: str, state: str) -> str:
         """Exchange a code for tokens, which this object has from now on (RFC 6749, section 4.1.3).
@@ -445,13 +416,7 @@ class OAuth2(AuthABC):
             OAuthAccessTokenError: The authorization server refused the code, or gave no answer.
         """
         authorization_code, state = hidden(authorization_code), hidden(state)
-        code, state = _text("authorization_code", authorization_code), _text("state", state)
-        if fault := fault_of(code) if code else "is empty":
-            msg = f"authorization_code {fault}"
-            raise OAuthAuthorizationError(msg)
-        redirect_uri = self._sign_ins().redirect_uri
-        pending = self._pending.take(state, checked=self._requires_issuer)
-        token = self._grants.authorization_code(code, redirect_uri, pending.verifier, pending.scope or None)
+        token = self._signing_in().exchange(authorization_code, state)
         self._tokens.put(token)
         return token.access_token
 
@@ -473,9 +438,7 @@ class OAuth2(AuthABC):
             ValueError: A parameter is one that we set.
         """
         additional_params = hidden(additional_params)
-        url, pending = self._begin(additional_params)
-        sealed = self._seal().seal(self._purpose(), pending._asdict())
-        return AuthorizationRequest(str(url), sealed)
+        return self._signing_in().request(additional_params)
 
     def sign_in(self, request: str, redirect_url: str, user: str | None = None) -> Self:
         """Complete a sign-in, and return a new object for the user who signed in.
@@ -494,26 +457,9 @@ class OAuth2(AuthABC):
             ValueError: As for `for_user`; or there is a ``store``, and ``user`` is missing.
         """
         request, redirect_url = hidden(request), hidden(redirect_url)
-        request, redirect_url = _text("request", request), _text("redirect_url", redirect_url)
-        authorization, purpose = self._sign_ins(), self._purpose()
+        sign_ins = self._signing_in()
         signed_in = self._for(user)  # what is wrong with the user is said before the code is spent
-        try:
-            record = self._seal().open(purpose, request, LIFETIME)
-            pending = Pending(record["state"], record["verifier"], str(record["scope"]))
-        except (BrokenSealError, KeyError) as error:
-            msg = f"the request cannot be opened: {error}; begin a new sign-in"
-            raise OAuthStateError(msg) from None
-        callback = read_callback(redirect_url, issuer=self._issuer, requires_issuer=self._requires_issuer)
-        given = callback.state or ""
-        if not hmac.compare_digest(pending.state.encode(), given.encode("utf-8", "surrogatepass")):
-            msg = 'the "state" of the redirect URL is not the one of this request; begin a new sign-in'
-            raise OAuthStateError(msg)
-        self._pending.spend(pending.state)
-        if callback.refusal is not None:
-            raise callback.refusal
-        token = self._grants.authorization_code(
-            callback.code, authorization.redirect_uri, pending.verifier, pending.scope or None
-        )
+        token = sign_ins.complete(request, redirect_url)
         signed_in._tokens.put(token)
         return signed_in
 
@@ -534,7 +480,8 @@ class OAuth2(AuthABC):
             msg = "user is missing: it names whose token the store keeps"
             raise ValueError(msg)
         other = copy.copy(self)
-        other._pending, other._tokens = PendingRequests(), self._source(user)
+        other._sign_ins = None if self._sign_ins is None else self._sign_ins.apart()
+        other._tokens = self._source(user)
         return other
 
     def close(self) -> None:
@@ -562,27 +509,13 @@ class OAuth2(AuthABC):
             place,
         )
 
-    def _sign_ins(self) -> Authorization:
-        if self._authorization is None:
+    def _signing_in(self) -> SignIns:
+        if self._sign_ins is None:
             missing = "authorization_url" if self._redirect_uri is not None else "redirect_uri"
             missing = missing if self._signs_in else "authorization_url and redirect_uri"
             msg = f"a sign-in needs {missing}, which the object was made without"
             raise OAuthAuthorizationError(msg)
-        return self._authorization
-
-    def _begin(self, more: Mapping[str, str | Sequence[str]] | None) -> tuple[str, Pending]:
-        params = Parameters("additional_params", more, reserved=RESERVED - MAY_CHANGE)
-        return self._sign_ins().begin(params)
-
-    def _seal(self) -> Keys:
-        if self._keys is None:
-            msg = "encryption_key is not configured, and the request leaves this process: give one to seal it"
-            raise OAuthAuthorizationError(msg)
-        return self._keys
-
-    def _purpose(self) -> str:
-        """What a sealed request is for: it works with no other client, server or redirect URI."""
-        return json.dumps(["sign-in", self.url, self.client_id, self._sign_ins().redirect_uri])
+        return self._sign_ins
 
     def __repr__(self) -> str:
         url, *others = (getattr(self, name, "?") for name in ("_url", "_client_id", "_scope"))
@@ -620,21 +553,3 @@ def _user(username: str | None, password: SecretSource | None) -> tuple[str, Sec
         msg = f"username {fault}"
         raise ValueError(msg)
     return username, Secret(password, "password")
-
-
-def _check_redirect_uri(uri: str) -> str:
-    if not isinstance(uri, str):
-        msg = f"redirect_uri must be a str (got {type(uri).__name__})"
-        raise TypeError(msg)
-    # RFC 6749, section 3.1.2; RFC 8252, section 7, has schemes of applications.
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x24-\x7e]+", uri):
-        msg = f'redirect_uri must be an absolute URI without a fragment, as it is registered (got "{uri}")'
-        raise ValueError(msg)
-    return uri
-
-
-def _text(name: str, value: object) -> SecretText:
-    if isinstance(value, SecretText):
-        return value
-    msg = f"{name} must be a str (got {type(value).__name__})"
-    raise TypeError(msg)

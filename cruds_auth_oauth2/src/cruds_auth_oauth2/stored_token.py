@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import deque
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -27,6 +28,8 @@ Returned = TypeVar("Returned")
 
 _VERSION = "1"
 
+_GENERATIONS = 32  # records that are known again, should the store go back to one
+
 _MARGIN = 5.0  # seconds that a waiting process gives a lease beyond its end
 
 
@@ -46,9 +49,13 @@ class StoredToken:
         self._key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
         self._lease = lease
         self._seen: tuple[str, Token] | None = None  # the record that was read or written last: its hash
+        self._replaced: deque[str] = deque(maxlen=_GENERATIONS)  # the hashes of those before it
 
     def load(self) -> Token | None:
         """The token in the store, the same object as long as the record is the same; None if there is none.
+
+        A store that was restored from an older copy has one whose refresh token is used up. The token that
+        was there last is the answer then.
 
         Raises:
             OAuthStoreError: The store cannot be read, or its record cannot be opened.
@@ -60,11 +67,12 @@ class StoredToken:
             msg = f"{type(self._store).__name__}.load() must return a str or None"
             raise OAuthStoreError(msg)
         seen, digest = self._seen, _hash(record)
-        if seen is None or seen[0] != digest:
+        if seen is None or (seen[0] != digest and digest not in self._replaced):
             token = self._open(record)
             # Sealed anew, it is the same token.
             is_same = seen is not None and seen[1].record() == token.record()
-            self._seen = seen = (digest, seen[1] if seen is not None and is_same else token)
+            seen = (digest, seen[1] if seen is not None and is_same else token)
+            self._see(*seen)
         return seen[1]
 
     def check(self) -> None:
@@ -95,7 +103,7 @@ class StoredToken:
                 self._do("save", lambda: cast("Keys", self._keys).seal(self._purpose, fields))
             )
         self._do("save", lambda: self._store.save(self._key, record, token.usefulness(now)))
-        self._seen = (_hash(record), token)
+        self._see(_hash(record), token)
 
     def delete(self) -> None:
         """Keep none. The lock must be held.
@@ -152,6 +160,11 @@ class StoredToken:
             )
             raise OAuthStoreError(msg) from None
 
+    def _see(self, digest: str, token: Token) -> None:
+        if self._seen is not None:
+            self._replaced.append(self._seen[0])
+        self._seen = (digest, token)
+
     @property
     def _purpose(self) -> str:
         return f"token {self._key}"
@@ -168,7 +181,7 @@ class StoredToken:
             raise OAuthStoreError(msg) from error
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_seen": None}
+        return {**self.__dict__, "_seen": None, "_replaced": deque(maxlen=_GENERATIONS)}
 
 
 def _hash(record: str) -> str:

@@ -78,13 +78,11 @@ class TokenSource:
             AuthError: There is none to be had.
         """
         token = self._token
-        if token is not None:
-            now = time.time()
-            if token.is_fresh(now):
+        if token is None or not token.is_valid(time.time()):
+            token = self.renewed(token)
+            if not token.is_valid(time.time()):  # a lifetime of nothing: it serves those who asked
                 return token
-            if token.is_valid(now):
-                return self._renewed_ahead(token)
-        return self.renewed(token)
+        return token if token.is_fresh(time.time()) else self._renewed_ahead(token)
 
     def renewed(self, token: Token | None) -> Token:
         """A token in place of one that is of no more use: a new one, or what another thread got meanwhile.
@@ -106,21 +104,24 @@ class TokenSource:
                 raise
 
     def give_up(self, end: Callable[[Token], None] | None = None) -> None:
-        """Hold no token any more, once ``end`` has done its part with the one that is held.
+        """Hold no token any more; where there is an ``end``, once that has done its part with the token.
 
         Raises:
             OAuthStoreError: It may be in the store still.
         """
         place = self._place
-        with self._lock, nullcontext() if place is None else place.locked():
+        with self._lock:
             held = self._token
-            if place is not None and end is not None and not self._unsaved:
-                held = place.load() or held
-            if held is not None and end is not None:
-                end(held)
-            if place is not None:
-                place.delete()
-            self._token, self._unsaved = None, False
+            if end is None:
+                self._token, self._unsaved = None, False
+            with nullcontext() if place is None else place.locked():
+                if place is not None and end is not None and not self._unsaved:
+                    held = place.load() or held
+                if held is not None and end is not None:
+                    end(held)
+                if place is not None:
+                    place.delete()
+                self._token, self._unsaved = None, False
 
     def put(self, token: Token) -> None:
         """Hold a token that came another way."""
@@ -209,7 +210,7 @@ class TokenSource:
                 if self._first is None and held is not None and ahead and _may_have_acted(error):
                     # Nor may another process repeat it, while this token lives.
                     self._keep(place, held.without_renewal())
-                if self._first is None and not ahead and _has_ended(error):
+                if self._first is None and not ahead and _has_ended(error) and self._reread() is held:
                     place.withdraw()
                 raise
             self._keep(place, token)
@@ -295,7 +296,7 @@ def _may_have_acted(error: BaseException) -> bool:
     """Whether the server may have carried a token request out, and we have nothing of it."""
     if not isinstance(error, OAuthAccessTokenError):
         return not isinstance(error, CrudsError)  # a signal, in the midst of it
-    if error.error is not None:
+    if error.error is not None or isinstance(error, OAuthStoreError):
         return False
     if error.status is None:
         cause = error.__cause__

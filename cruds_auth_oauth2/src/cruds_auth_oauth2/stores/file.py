@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +33,7 @@ class FileStore(TokenStore):
 
     Raises:
         TypeError: ``path`` is no path.
+        ValueError: It is empty, holds a NUL, or names the home of a user who is unknown.
         OAuthStoreError: The folder cannot be made, or is open to others.
     """
 
@@ -41,7 +41,13 @@ class FileStore(TokenStore):
         if not isinstance(path, (str, os.PathLike)):
             msg = f"path must be a str or a Path (got {type(path).__name__})"
             raise TypeError(msg)
-        self.path = Path(path).expanduser().absolute()
+        try:
+            self.path = Path(path).expanduser().absolute()
+        except RuntimeError:  # "~user" of nobody
+            self.path = Path()
+        if not os.fspath(path) or "\0" in os.fspath(path) or self.path == Path():
+            msg = f"path must name a folder (got {os.fspath(path)!r})"
+            raise ValueError(msg)
         with self._errors("the folder cannot be made"):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check()
@@ -100,13 +106,12 @@ class FileStore(TokenStore):
             yield
         finally:
             with self._errors("the lock cannot be given back"):
-                with suppress(OSError):  # what was not saved, by whoever held it before, too
-                    for left in self.path.glob(f"{key}.*.new"):
-                        left.unlink(missing_ok=True)
+                with suppress(OSError):  # what was not saved
+                    self._new(key).unlink()
                 held.release()
 
     def _new(self, key: str) -> Path:
-        return self.path / f"{key}.{os.getpid()}-{threading.get_ident()}.new"
+        return self.path / f"{key}.new"
 
     def _file(self, key: str) -> Path:
         return self.path / f"{key}.token"

@@ -65,11 +65,11 @@ class RedisStore(TokenStore):
         if isinstance(redis, str) or (callable(redis) and not hasattr(redis, "register_script")):
             self._url = Secret(cast("SecretSource", redis), "redis")
             if isinstance(redis, str):
-                self._connect()
-        elif hasattr(redis, "register_script"):
+                self._connect(ValueError)
+        elif hasattr(redis, "register_script") and not hasattr(redis, "__aenter__"):
             self._client = redis
         else:
-            kind = type(redis).__name__
+            kind = "one of redis.asyncio" if hasattr(redis, "__aenter__") else type(redis).__name__
             msg = f"redis must be a redis.Redis, a URL or a callable that returns one (got {kind})"
             raise TypeError(msg)
         self.prefix = prefix
@@ -84,6 +84,14 @@ class RedisStore(TokenStore):
             except _library().ConnectionError:  # one that was idle, and is gone
                 found = self._connect().get(self._name(key))
         return found.decode("ascii", "replace") if isinstance(found, bytes) else found
+
+    def prepare(self, key: str) -> None:
+        """See that the lease has not ended meanwhile: another that has the lock now asks for a token, too."""
+        held = getattr(self._held, key, None)
+        with self._errors("the lock cannot be looked at"):
+            is_held = held is not None and held.owned()
+        if not is_held:
+            raise _lost("no token was asked for")
 
     def save(self, key: str, record: str, lifetime: float | None) -> None:
         """Keep a record if this thread still holds the lock of the key."""
@@ -105,7 +113,7 @@ class RedisStore(TokenStore):
         if not taken:
             msg = f"another process has held the lock in Redis for {wait:g} s"
             raise OAuthStoreLockedError(msg)
-        setattr(self._held, key, held.local.token)
+        setattr(self._held, key, held)
         try:
             yield
         finally:
@@ -116,19 +124,17 @@ class RedisStore(TokenStore):
 
     def _write(self, key: str, record: str, lifetime: float, done: str) -> None:
         name = self._name(key)
-        argv = [getattr(self._held, key, ""), record, max(int(lifetime * 1000), 1)]
+        held = getattr(self._held, key, None)
+        argv = ["" if held is None else held.local.token, record, max(int(lifetime * 1000), 1)]
         with self._errors(f"the token was not {done}"):
             kept = self._connect().eval(_SAVE, 2, f"{name}:lock", name, *argv)
         if not kept:
-            msg = (
-                f"the token was not {done}: the lease of the lock in Redis has ended, and another may have it"
-            )
-            raise OAuthStoreError(msg)
+            raise _lost(f"the token was not {done}")
 
     def _name(self, key: str) -> str:
         return f"{self.prefix}{{{key}}}"  # in a cluster, the lock and the record are in one place
 
-    def _connect(self) -> Any:
+    def _connect(self, fault: type[Exception] = OAuthStoreError) -> Any:
         """The client. One of a URL is made when it is first needed."""
         if self._url is not None and self._process != os.getpid():  # a forked child has its own
             library = _library()
@@ -141,7 +147,7 @@ class RedisStore(TokenStore):
                 self._process = os.getpid()
             except ValueError as error:
                 msg = f"redis must be a URL like rediss://host:6379/0: {type(error).__name__}"
-                raise ValueError(msg) from None
+                raise fault(msg) from None
         return self._client
 
     @contextmanager
@@ -165,6 +171,10 @@ class RedisStore(TokenStore):
 
     def __repr__(self) -> str:
         return f"RedisStore(***, prefix={getattr(self, 'prefix', '?')!r})"
+
+
+def _lost(what: str) -> OAuthStoreError:
+    return OAuthStoreError(f"{what}: the lease of the lock in Redis has ended, and another may have it")
 
 
 def _library() -> Any:

@@ -31,12 +31,15 @@ class Records(Subject):
                 )
 
     def test_a_record_comes_back(self) -> None:
-        """A record comes out as it went in, whether anybody knows how long it is of use."""
+        """A record comes out as it went in, whether anybody knows how long it is of use, and stays so."""
         with self._place() as place:
             for lifetime in (None, 3600.0, 1.5 * 365 * 86400):
                 record = f"{secrets.token_urlsafe()} {CHARACTERS}"
                 place.save(record, lifetime)
                 self._same(place.store, place.key, record, f"save(key, record, {lifetime})")
+                with place.lock():
+                    place.store.prepare(place.key)
+                self._same(place.store, place.key, record, "prepare()")
 
     def test_a_record_is_replaced(self) -> None:
         """The last record that was saved is the one that is there, whether it is longer or shorter."""
