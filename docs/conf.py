@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sphinx.util.inspect import signature, stringify_signature
@@ -102,7 +104,25 @@ def signature_of(
     return ("", "") if found and what == "exception" and "__init__" not in vars(cls) else None
 
 
+def as_overridden(
+    _app: Sphinx, what: str, name: str, method: object, _options: object, lines: list[str]
+) -> None:
+    """Say whose parameters and errors a method has that says nothing of its own."""
+    if what == "method" and not any(line.startswith(":param") for line in lines):
+        path, _, own = name.rpartition(".")
+        cls = attrgetter(path.partition(".")[2])(sys.modules[path.partition(".")[0]])
+        bases = [
+            base for base in cls.__mro__[1:] if own in vars(base) and base.__module__.startswith("cruds")
+        ]
+        if bases and len(inspect.signature(getattr(cls, own)).parameters) > 1:
+            what = (
+                "Parameters" if any(line.startswith(":raises") for line in lines) else "Parameters and errors"
+            )
+            lines += ["", f"{what} as in `{bases[-1].__name__}.{own}`.", ""]
+
+
 def setup(app: Sphinx) -> None:
-    """Connect both. Names are looked for before intersphinx does that (priority 500)."""
+    """Connect them all. Names are looked for before intersphinx does that (priority 500)."""
     app.connect("missing-reference", find_home, priority=400)
+    app.connect("autodoc-process-docstring", as_overridden, priority=900)  # after napoleon
     app.connect("autodoc-process-signature", signature_of)
