@@ -105,7 +105,7 @@ def signature_of(
 
 
 def as_overridden(
-    _app: Sphinx, what: str, name: str, method: object, _options: object, lines: list[str]
+    _app: Sphinx, what: str, name: str, _method: object, _options: object, lines: list[str]
 ) -> None:
     """Say whose parameters and errors a method has that says nothing of its own."""
     if what == "method" and not any(line.startswith(":param") for line in lines):
