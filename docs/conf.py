@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import sys
+from operator import attrgetter
 from typing import TYPE_CHECKING
+
+from sphinx.util.inspect import signature, stringify_signature
 
 import cruds_core
 
@@ -41,11 +46,12 @@ intersphinx_mapping = {
 
 default_role = "py:obj"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
-python_maximum_signature_line_length = 80
+python_maximum_signature_line_length = 100
 
 # Names as annotations and docstrings write them, and where they are documented.
 HOMES = {
@@ -86,20 +92,37 @@ def find_home(app: Sphinx, env: BuildEnvironment, node: Element, text: TextEleme
     )
 
 
-def without_object(_app: Sphinx, _name: str, _cls: type, _options: object, bases: list[type]) -> None:
-    """Leave out what every class is."""
-    bases[:] = [base for base in bases if base is not object]
-
-
-def without_signature(
-    _app: Sphinx, what: str, _name: str, cls: type, _options: object, signature: str | None, _returns: object
+def signature_of(
+    _app: Sphinx, what: str, _name: str, cls: type, _options: object, found: str | None, _returns: object
 ) -> tuple[str, str] | None:
-    """Leave out how an error is made where it is made like the one above it."""
-    return ("", "") if what == "exception" and signature and "__init__" not in vars(cls) else None
+    """Show how an object is made: a scheme by its own method, an error only where its base differs."""
+    if found and what == "class" and issubclass(cls, cruds_core.AuthABC):
+        if not inspect.isfunction(cls.__init__):
+            return "", ""
+        made = signature(cls.__init__, bound_method=True)  # Sphinx goes by __new__, which takes anything
+        return stringify_signature(made, show_return_annotation=False, unqualified_typehints=True), ""
+    return ("", "") if found and what == "exception" and "__init__" not in vars(cls) else None
+
+
+def as_overridden(
+    _app: Sphinx, what: str, name: str, _method: object, _options: object, lines: list[str]
+) -> None:
+    """Say whose parameters and errors a method has that says nothing of its own."""
+    if what == "method" and not any(line.startswith(":param") for line in lines):
+        path, _, own = name.rpartition(".")
+        cls = attrgetter(path.partition(".")[2])(sys.modules[path.partition(".")[0]])
+        bases = [
+            base for base in cls.__mro__[1:] if own in vars(base) and base.__module__.startswith("cruds")
+        ]
+        if bases and len(inspect.signature(getattr(cls, own)).parameters) > 1:
+            what = (
+                "Parameters" if any(line.startswith(":raises") for line in lines) else "Parameters and errors"
+            )
+            lines += ["", f"{what} as in `{bases[-1].__name__}.{own}`.", ""]
 
 
 def setup(app: Sphinx) -> None:
     """Connect them all. Names are looked for before intersphinx does that (priority 500)."""
     app.connect("missing-reference", find_home, priority=400)
-    app.connect("autodoc-process-bases", without_object)
-    app.connect("autodoc-process-signature", without_signature)
+    app.connect("autodoc-process-docstring", as_overridden, priority=900)  # after napoleon
+    app.connect("autodoc-process-signature", signature_of)

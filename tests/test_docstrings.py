@@ -64,11 +64,10 @@ def methods(cls: type) -> Iterator[tuple[str, Any]]:
     """Yields the public methods and properties of a class, by name, as they stand in our own classes."""
     for name in dir(cls):
         owner = next((base for base in cls.__mro__ if name in vars(base)), object)
-        member = vars(owner)[name] if owner is not object else None
+        member: Any = vars(owner).get(name)
         theirs = [base for base in cls.__mro__ if not base.__module__.startswith(OURS) and name in vars(base)]
         if owner.__module__.startswith(OURS) and not theirs and not name.startswith(("_", "test_")):
-            if isinstance(member, (staticmethod, classmethod)):
-                member = member.__func__
+            member = getattr(member, "__func__", member)
             if inspect.isfunction(member) or isinstance(member, property) or hasattr(member, "func"):
                 yield f"{owner.__module__}.{owner.__qualname__}.{name}", member
 
@@ -80,7 +79,8 @@ CALLABLE = {name: one for name, one in (PUBLIC | MEMBERS).items() if inspect.isf
 
 def entries(documented: Any, *sections: str) -> dict[str, str]:
     """Returns what sections of a docstring say of each name."""
-    text, found = inspect.getdoc(documented) or "", {}
+    text = inspect.getdoc(documented) or ""
+    found: dict[str, str] = {}
     for section in sections:
         _, _, rest = text.partition(f"\n{section}:\n")
         block = re.split(r"\n(?=\S)", rest, maxsplit=1)[0]
@@ -158,7 +158,8 @@ def attributes(cls: type) -> set[str]:
 @pytest.mark.parametrize("name", sorted(one for one in PUBLIC if inspect.isclass(PUBLIC[one])))
 def test_each_argument_and_attribute_of_a_class_is_documented(name: str) -> None:
     """A class describes what it is made with, what its objects have, and what making one raises."""
-    cls, init = PUBLIC[name], vars(PUBLIC[name]).get("__init__")
+    cls: type = PUBLIC[name]
+    init = vars(cls).get("__init__")
     sections = {
         one: text for base in cls.__mro__ for one, text in entries(base, "Args", "Attributes").items()
     }

@@ -12,6 +12,7 @@ from cruds_core.secret import fault_of
 if TYPE_CHECKING:
     from cruds_core import Request, SecretSource
 
+#: Where a key goes, ``"header"``, ``"query"`` or ``"cookie"``.
 Location = Literal["header", "query", "cookie"]
 
 # RFC 9110, section 5.6.2

@@ -15,7 +15,7 @@ from .assertion import ASSERTION_TYPE, PrivateKey
 if TYPE_CHECKING:
     from cruds_core import SecretSource
 
-#: OpenID Connect Core 1.0, section 9; the names that RFC 8414, section 2, refers to.
+#: How a client proves itself, by its names in OpenID Connect Core 1.0, section 9, and RFC 8414, section 2.
 Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 
 
