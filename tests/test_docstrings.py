@@ -31,6 +31,7 @@ FURTHER = (
     "cruds_core.hookspecs.cruds_request_finished",
     "cruds_core.hookspecs.cruds_request_started",
     "cruds_core.loading.Offer",
+    "cruds_core.lock.IfFree",
     "cruds_core.plugins.default",
     "cruds_core.survey.SchemeReport",
     "cruds_core.survey.State",
