@@ -41,6 +41,7 @@ class Storm:
         self.armed = False
         self.hits = 0
         self.random = random.Random(7)
+        self.scale = 1.0  # of what is waited at most: smaller after each miss, so that it suits the machine
 
     def __call__(self, *_: object) -> None:
         if self.armed:
@@ -49,14 +50,15 @@ class Storm:
             raise KeyboardInterrupt
 
     def interrupt(self, work: Callable[[], object], within: float) -> None:
-        """Do something that is interrupted at any moment of so many seconds, if it takes as long."""
+        """Do something that is interrupted at any moment of some seconds, if it takes as long."""
         try:
             self.armed = True
-            signal.setitimer(signal.ITIMER_REAL, self.random.uniform(1e-6, within))
+            signal.setitimer(signal.ITIMER_REAL, self.random.uniform(1e-6, self.scale * within))
             work()
             self.armed = False
+            self.scale /= 1.1
         except KeyboardInterrupt:
-            pass
+            self.scale *= 1.1
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -32,11 +32,13 @@ class Idle:
             raise queue.Empty from None
 
     def put(self, item: object, block: bool = False) -> None:
-        """Keep a connection, or None in the place of one.
+        """Keep a connection. None, which stands in a pool of urllib3 for one that is not made yet, is nothing.
 
         Raises:
             queue.Full: There are as many as there may be.
         """
+        if item is None:
+            return
         if len(self.queue) >= self.maxsize:
             raise queue.Full
         self.queue.append(item)
