@@ -23,7 +23,7 @@ html_title = f"CRUDs {version}"
 project_copyright = "the CRUDs authors"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"]
-exclude_patterns = ["examples/*/tests", "**/node_modules"]
+exclude_patterns = ["examples/*/tests", "**/node_modules", "**/.pytest_cache"]
 # The table of contents names pages that are not written yet: that is no fault.
 logging.getLogger("sphinx.sphinx.directives.other").addFilter(
     lambda record: getattr(record, "subtype", "") != "empty_glob"

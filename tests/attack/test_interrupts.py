@@ -56,9 +56,9 @@ class Storm:
             signal.setitimer(signal.ITIMER_REAL, self.random.uniform(1e-6, self.scale * within))
             work()
             self.armed = False
-            self.scale /= 1.1
+            self.scale /= 1.2
         except KeyboardInterrupt:
-            self.scale *= 1.1
+            self.scale *= 1.02
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -102,7 +102,7 @@ def test_a_lock_is_free_after_an_interrupt(
     storm: Storm, lock: ForkSafeLock, take: Callable[[ForkSafeLock], None]
 ) -> None:
     """A signal that raises while a lock is taken, held or given back leaves it free."""
-    while storm.hits < 10 * COUNT:
+    while storm.hits < 4 * COUNT:
         storm.interrupt(partial(take, lock), 3e-4)
         assert not lock.is_mine, f"held after {storm.hits} interrupts"
 

@@ -32,7 +32,7 @@ class Idle:
             raise queue.Empty from None
 
     def put(self, item: object, block: bool = False) -> None:
-        """Keep a connection. None, which stands in a pool of urllib3 for one that is not made yet, is nothing.
+        """Keep a connection; not None, which is for one of urllib3 that is not made yet.
 
         Raises:
             queue.Full: There are as many as there may be.

@@ -70,7 +70,7 @@ class ForkSafeLock:
 
     @property
     def if_free(self) -> IfFree:
-        """The same without waiting, so ``with`` raises a StopIteration where it is held, by this thread, too."""
+        """It without waiting. Then ``with`` raises StopIteration where it is held, by this thread, too."""
         return IfFree(self._lock, is_mine=self.is_mine)
 
     @property
