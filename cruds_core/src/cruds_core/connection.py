@@ -206,7 +206,7 @@ class _Connection(HTTPConnection):
 class _TLSConnection(_Connection, HTTPSConnection):
     @property
     def is_connected(self) -> bool:
-        """Whether it can be used again. Not where TLS holds more than the last answer: urllib3 does not see it.
+        """Whether it can be used again: not where TLS holds more than the last answer, which urllib3 misses.
 
         RFC 9112, section 6.3: a client "MUST NOT process [...] such extra data as a separate response".
         """
