@@ -83,7 +83,8 @@ class ClientAuthentication:
         self.method: Method = chosen if method is None else method
         if self.method not in get_args(Method):
             names = ", ".join(f'"{name}"' for name in get_args(Method))
-            msg = f"token_endpoint_auth_method must be one of {names} (got {str(method)!r})"
+            got = repr(method) if isinstance(method, str) else type(method).__name__
+            msg = f"token_endpoint_auth_method must be one of {names} (got {got})"
             raise ValueError(msg)
         if self.method.startswith("client_secret") is (self._secret is None):
             msg = (
