@@ -210,7 +210,8 @@ class _TLSConnection(_Connection, HTTPSConnection):
 
         RFC 9112, section 6.3: a client "MUST NOT process [...] such extra data as a separate response".
         """
-        return super().is_connected and not self.sock.pending()
+        sock: Any = self.sock
+        return super().is_connected and not sock.pending()
 
 
 def bound(response: Any, deadline: Deadline) -> None:
