@@ -58,11 +58,12 @@ leaks: $(UV) ## Count what 100 000 requests of each kind, and 10 000 interrupts,
 lint: $(UV) ## Check style, spelling and types
 	@$(SYNC) --group lint
 	@failed=0; \
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python & pyright=$$!; \
 	$(VENV)/bin/ruff check . || failed=1; \
 	$(VENV)/bin/ruff format --check . || failed=1; \
 	$(VENV)/bin/codespell || failed=1; \
 	$(VENV)/bin/mypy || failed=1; \
-	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python || failed=1; \
+	wait $$pyright || failed=1; \
 	exit $$failed
 
 docs: $(UV) ## Build the site into build/docs, without a network
