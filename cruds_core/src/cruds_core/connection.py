@@ -224,14 +224,14 @@ class Pool(HTTPConnectionPool):
     """Connections to one http origin."""
 
     ConnectionCls = _Connection if _IS_STANDARD else HTTPConnection  # pyright: ignore[reportAssignmentType] # as in urllib3 itself
-    QueueCls = Idle  # type: ignore[assignment] # as in urllib3, it is used by these methods alone
+    QueueCls = Idle if _IS_STANDARD else HTTPConnectionPool.QueueCls  # type: ignore[assignment] # by these methods alone
 
 
 class TLSPool(HTTPSConnectionPool):
     """Connections to one https origin."""
 
     ConnectionCls = _TLSConnection if _IS_STANDARD else HTTPSConnection  # pyright: ignore[reportAssignmentType]
-    QueueCls = Idle  # type: ignore[assignment] # as in urllib3, it is used by these methods alone
+    QueueCls = Idle if _IS_STANDARD else HTTPConnectionPool.QueueCls  # type: ignore[assignment] # by these methods alone
 
 
 class UnverifiedPool(TLSPool):
