@@ -131,8 +131,7 @@ class Pool:
             if pool.pool is not None:
                 # urllib3 closes at exit what it finds in the queue.
                 _inherited.append(list(pool.pool.queue))
-                kind: Any = type(pool.pool)
-                kind.__init__(pool.pool, pool.pool.maxsize)
+                pool.pool.__init__(pool.pool.maxsize)
         _inherited.append(inherited)
         self.manager.pools = type(inherited)(inherited._maxsize)
 
