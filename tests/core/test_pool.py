@@ -78,6 +78,22 @@ def test_connections_closed_behind_its_back(nginx: Nginx) -> None:
         assert connection(client) == second
 
 
+@pytest.mark.parametrize("total_timeout", [None, 60])
+@pytest.mark.parametrize("certificate", ["http", "https"])
+def test_what_follows_an_answer_is_no_answer(
+    certificate: str, tls: Certificates, total_timeout: float | None
+) -> None:
+    """Bytes after the end of an answer are not taken for the next one, wherever they wait for it."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8192\r\n\r\n"
+    script: Script = [head, 0.1, b"x" * 8192 + reply(200, b'"no answer"')]  # one record of TLS, read in part
+    with (
+        Fault(script, reply(200), certificate=tls.good_path if certificate == "https" else None) as server,
+        Client(server.url, verify_ssl=tls.ca_path, total_timeout=total_timeout) as client,
+    ):
+        assert client.read("x") == b"x" * 8192
+        assert client.read("x") == {}
+
+
 # TLS
 
 

@@ -52,6 +52,25 @@ def test_a_redirect_that_is_too_large() -> None:
         assert client.read("x") == 1
 
 
+@pytest.mark.parametrize("total_timeout", [None, 60])
+@pytest.mark.parametrize(
+    ("coding", "came"),
+    [(b"gzip, x-none", b""), (b"gzip", b"no gzip")],
+    ids=["unknown coding", "wrong coding"],
+)
+def test_the_rest_of_a_refusal_is_no_answer(coding: bytes, came: bytes, total_timeout: float | None) -> None:
+    """What is left of a refusal that cannot be decoded is not taken for the answer to the next call."""
+    head = b"HTTP/1.1 400 Status\r\nContent-Encoding: %b\r\nContent-Length: 99\r\n\r\n" % coding
+    with (
+        Fault(head + came, reply(200)) as server,  # the second could be what was left of the first
+        Client(server.url, total_timeout=total_timeout) as client,
+    ):
+        with pytest.raises(ClientError):
+            client.read("x")
+        assert client.read("x") == {}
+        assert [request.connection for request in server.received] == [1, 2]
+
+
 def test_a_success_that_breaks_off() -> None:
     """The error of a success that breaks off has its status: the server has acted."""
     with Fault(cut(201)) as server, Client(server.url) as client:

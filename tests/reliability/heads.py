@@ -68,6 +68,7 @@ CASES = [
     ),
     Case("16 interim answers", BrokenResponseError, [b"HTTP/1.1 102 X\r\n\r\n" * 16 + json(b"{}")]),
     Case("endless interim answers", BrokenResponseError, [[b"HTTP/1.1 102 X\r\n\r\n" * 1000] * 10_000]),
+    Case("endless 100", BrokenResponseError, [[b"HTTP/1.1 100 Continue\r\n\r\n" * 1000] * 10_000]),
     Case("100, and then the end", ConnectionLostError, [[b"HTTP/1.1 100 Continue\r\n\r\n", End.CLOSE]]),
     Case(
         "101, which nobody asked for", BrokenResponseError, [[b"HTTP/1.1 101 X\r\nUpgrade: h2c\r\n\r\n", 9.0]]

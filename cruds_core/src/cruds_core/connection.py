@@ -204,7 +204,13 @@ class _Connection(HTTPConnection):
 
 
 class _TLSConnection(_Connection, HTTPSConnection):
-    pass
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used again: not where TLS holds more than the last answer, which urllib3 misses.
+
+        RFC 9112, section 6.3: a client "MUST NOT process [...] such extra data as a separate response".
+        """
+        return super().is_connected and not self.sock.pending()
 
 
 def bound(response: Any, deadline: Deadline) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
@@ -103,13 +102,16 @@ def receive_refusal(response: BaseHTTPResponse, limit: int) -> bytes:
     Its status says what is to be known, whether or not the content is whole.
     """
     buffer = io.BytesIO()
-    with suppress(HTTPError, ValueError):  # as in chunks()
+    try:
         _check_codings(response)
         while chunk := response.read1(_CHUNK):  # which gives what there is before it fails
             buffer.write(chunk[: limit - buffer.tell()])
             if buffer.tell() == limit:
                 response.close()
                 break
+    except (HTTPError, ValueError):  # as in chunks()
+        # The rest of this answer must not be taken for the next one.
+        response.close()
     return buffer.getvalue()
 
 

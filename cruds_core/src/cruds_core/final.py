@@ -27,6 +27,7 @@ class FinalResponse(http.client.HTTPResponse):
 
     fp: Any
     _method: str
+    _heads = 0
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
@@ -50,7 +51,7 @@ class FinalResponse(http.client.HTTPResponse):
             http.client.RemoteDisconnected: The connection ended before the head did.
             http.client.HTTPException: What came is no head.
         """
-        for _ in range(_MAX_INTERIM):
+        while True:
             stream = self.fp
             self.fp = lines = _Lines(stream)
             try:
@@ -71,8 +72,14 @@ class FinalResponse(http.client.HTTPResponse):
                     self.chunked = False
                 return
             self.headers = self.msg = None  # type: ignore[assignment] # so that it begins anew
-        msg = "too many interim answers"
-        raise http.client.HTTPException(msg)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # Here, as the standard library passes over each 100 by itself.
+        self._heads += 1
+        if self._heads > _MAX_INTERIM:
+            msg = "too many interim answers"
+            raise http.client.HTTPException(msg)
+        return super()._read_status()  # type: ignore[misc,no-any-return]
 
     def _check_head(self) -> None:
         """Refuse a head that says in no valid way where the content ends, or what comes after it."""
