@@ -369,13 +369,13 @@ def test_renewal_is_not_cut_off(authority: AuthorizationServer) -> None:
 @pytest.mark.parametrize(
     ("value", "error"),
     [
-        *((value, ValueError) for value in (0, -1.0, math.nan, math.inf)),
+        *((value, ValueError) for value in (0, -1.0, math.nan, math.inf, 1e10)),  # no system waits as long
         *((value, TypeError) for value in ("5", True, urllib3.Timeout(5))),
     ],
 )
 def test_bad_value(value: Any, error: type[Exception]) -> None:
-    """A limit that is no positive number of seconds is refused when the Client is made."""
-    with pytest.raises(error, match=r"^total_timeout must be a "):
+    """A limit that is no positive number of seconds, or too large, is refused when the Client is made."""
+    with pytest.raises(error, match=r"^total_timeout must be a[ t]"):
         Client("localhost", total_timeout=value)
 
 
