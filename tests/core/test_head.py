@@ -234,10 +234,13 @@ def test_any_bytes_after_a_start(received: bytes) -> None:
     assert_same([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX: " + received + b"\r\n\r\n"])
 
 
-def test_ordinary_head_needs_no_standard_library(nginx: Nginx, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("total_timeout", [None, 60])
+def test_ordinary_head_needs_no_standard_library(
+    nginx: Nginx, monkeypatch: pytest.MonkeyPatch, total_timeout: float | None
+) -> None:
     """What nginx answers is read without the e-mail parser: with a length, chunked and refused."""
     monkeypatch.delattr("http.client.parse_headers")
-    with Client(nginx.url, raise_status=False) as client:
+    with Client(nginx.url, raise_status=False, total_timeout=total_timeout) as client:
         assert "records" in client.read("small.json")
         assert "records" in client.read("gzip/small.json")
         assert client.request("GET", "missing").status == 404

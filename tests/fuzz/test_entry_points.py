@@ -1,5 +1,6 @@
 """Every public entry point is given arguments of every type: it takes them, or names what is wrong."""
 
+import inspect
 import io
 import os
 from collections.abc import Callable
@@ -194,7 +195,7 @@ OAUTH2: dict[str, Any] = {
 CLIENT: dict[str, Any] = {
     "host": "127.0.0.1", "auth": None, "manager": None, "timeout": 1.0, "raise_status": True, "retries": 0,
     "backoff_factor": 0.0, "retry_status_codes": (503,), "serialize": True, "verify_ssl": True,
-    "retry_unsafe": False, "max_response_size": 1000, "plugins": None,
+    "retry_unsafe": False, "max_response_size": 1000, "total_timeout": None, "plugins": None,
 }  # fmt: skip
 VERB: dict[str, Any] = {"uri": "things", "params": None, "headers": None}
 #: By name: what is called, and arguments with which it works.
@@ -299,6 +300,13 @@ def check(name: str, call: Callable[..., object], options: dict[str, Any]) -> No
         judge(call, {**options, changed: value}, changed)
 
     judged()
+
+
+@pytest.mark.parametrize("name", ["Client", "OAuth2", "BearerToken", "Basic", "Digest", "ApiKey", "Plugins"])
+def test_each_argument_is_given(name: str) -> None:
+    """An argument that a class takes is one of those that are anything here."""
+    made, options = MADE[name]
+    assert set(inspect.signature(made).parameters) == set(options)
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
