@@ -333,6 +333,7 @@ def test_what_is_sent_with_anything(
 
 #: What was found, by the entry point and the argument.
 FOUND: list[tuple[str, str, Callable[[], Any]]] = [
+    ("FileStore", "path", lambda: "\ud800"),
     ("ApiKey", "location", partial(nested, 3000)),
     ("Client", "timeout", lambda: 1e83),
     ("Client", "backoff_factor", lambda: 10**5000),
