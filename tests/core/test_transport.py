@@ -515,10 +515,11 @@ def test_failing_stream_breaks_its_call_only() -> None:
     assert [(request.method, request.connection) for request in server.received] == [("GET", 1), ("GET", 2)]
 
 
-def test_a_connection_that_was_asked_to_close_is_not_used_again() -> None:
+@pytest.mark.parametrize("value", ["close", "TE, Close"])
+def test_a_connection_that_was_asked_to_close_is_not_used_again(value: str) -> None:
     """After `Connection: close` the next request has a new connection, whatever the server said of it."""
     with Fault(reply(200)) as server, client(server.url) as it:
-        it.read("first", headers={"Connection": "close"})
+        it.read("first", headers={"Connection": value})
         it.read("second")
         it.read("third")
         assert [request.connection for request in server.received] == [1, 2, 2]

@@ -72,7 +72,8 @@ class Pool:
             connection.bound(response, deadline)
         # RFC 9112, section 9.6: "A client that sends a "close" connection option MUST NOT send further
         # requests on that connection". A server may not close it, or not yet.
-        if request.headers.get("Connection", "").lower() == "close":
+        options = request.headers.get("Connection", "").lower().split(",")
+        if "close" in [option.strip() for option in options]:
             _Last.hold(response)
         return response
 
