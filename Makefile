@@ -9,7 +9,7 @@ SYNC = $(UV) sync --quiet --no-dev --inexact $(if $(PYTHON),--python $(PYTHON))
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 export PATH := $(CURDIR)/.uv/bin:$(PATH)
 
-.PHONY: help demo test test-lowest soak fuzz leaks lint bench docs links pictures clean
+.PHONY: help demo test test-lowest soak fuzz leaks audit lint bench docs links pictures clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -55,14 +55,20 @@ leaks: $(UV) ## Count what 100 000 requests of each kind, and 10 000 interrupts,
 	@CRUDS_TEST_REQUESTS=100000 CRUDS_TEST_INTERRUPTS=10000 \
 		$(VENV)/bin/python -m pytest tests/attack/test_leaks.py tests/attack/test_interrupts.py
 
+audit: $(UV) ## Ask the network for known weaknesses of what we depend on
+	@$(SYNC)
+	@$(UV) export --quiet --no-dev --all-extras --no-emit-workspace --no-hashes -o $(VENV)/audit.txt >/dev/null
+	@$(UV) tool run --quiet pip-audit --strict --no-deps --disable-pip --requirement $(VENV)/audit.txt
+
 lint: $(UV) ## Check style, spelling and types
 	@$(SYNC) --group lint
 	@failed=0; \
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python & pyright=$$!; \
 	$(VENV)/bin/ruff check . || failed=1; \
 	$(VENV)/bin/ruff format --check . || failed=1; \
 	$(VENV)/bin/codespell || failed=1; \
 	$(VENV)/bin/mypy || failed=1; \
-	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python || failed=1; \
+	wait $$pyright || failed=1; \
 	exit $$failed
 
 docs: $(UV) ## Build the site into build/docs, without a network

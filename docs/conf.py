@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -24,10 +23,6 @@ project_copyright = "the CRUDs authors"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"]
 exclude_patterns = ["examples/*/tests", "**/node_modules", "**/.pytest_cache"]
-# The table of contents names pages that are not written yet: that is no fault.
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(
-    lambda record: getattr(record, "subtype", "") != "empty_glob"
-)
 
 html_theme = "furo"
 pygments_dark_style = "a11y-high-contrast-dark"

@@ -11,6 +11,7 @@ import webbrowser
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
 import pytest
@@ -204,6 +205,10 @@ def test_web_back_end(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     again.post("/log-in/mallory")
     assert again.get("/books").location == "/sign-in"
     assert granted(stage) == ["authorization_code"] * 3
+    # Who says no is told so.
+    state = parse_qs(urlsplit(browsers["ada"].get("/sign-in").location).query)["state"][0]
+    no = browsers["ada"].get(f"/callback?error=access_denied&state={state}&iss={stage.authority.url}")
+    assert (no.status_code, "refused" in no.text) == (403, True)
     # An outage is no reason to sign in.
     stage.authority.expire_all()
     stage.authority.answers.append(Reply(500))

@@ -386,6 +386,18 @@ def test_the_umbrella_is_installed_by_pip(installed: dict[str, Future[Path]], ap
     assert "demo" in run([python.with_name("cruds"), "--help"], python.parent)
 
 
+USE_FORKED = """
+import os, sys
+import cruds_core
+with cruds_core.Client(sys.argv[1], (sys.argv[2], sys.argv[3])) as client:
+    client.create("forked", {"name": "a"})
+    child = os.fork()
+    found = client.read("forked")
+    if child:
+        print(found == client.read("forked"), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
 def test_with_a_fork_of_urllib3_in_its_place(built: Path, uv: str, api: DemoAPI, tmp_path: Path) -> None:
     """Core and basic work with urllib3-future, which niquests brings, in the place of urllib3."""
     python = environment(tmp_path / "venv")
@@ -395,6 +407,7 @@ def test_with_a_fork_of_urllib3_in_its_place(built: Path, uv: str, api: DemoAPI,
     version = run([python, "-c", "import urllib3; print(urllib3.__version__)"], tmp_path)
     assert int(version.split(".")[2]) >= 900  # as the fork numbers itself
     assert use(python, api)[0] == []
+    assert run([python, "-c", USE_FORKED, api.url, api.username, api.password], tmp_path) == "True 0\n"
 
 
 USE_TENANT = """

@@ -87,6 +87,7 @@ def main() -> None:
         peers.ROOT / "docs" / "benchmarks",
         suites,
         datetime.now(UTC).date(),
+        rounds,
         f"{load:.1f} to {os.getloadavg()[0]:.1f}",
     )
 
@@ -109,7 +110,9 @@ def add_threads(
         ]
         for name, cost in sorted(costs.items(), key=lambda item: item[1].wall)
     }
-    title = f"{threads} threads, a server that takes 5 ms, 5 ms of work after each of {calls * blocks} calls"
+    workers = "1 thread" if threads == 1 else f"{threads} threads"
+    work = f"5 ms of work after each call; {blocks} blocks of {calls} calls each"
+    title = f"{workers}, a server that takes 5 ms, {work}"
     columns = ["calls/s", "calls/s, ratio", "CPU, ratio", "connections", "warnings"]
     suites.append(report.Table(title, columns, rows))
     print(report.text(suites[-1]), flush=True)

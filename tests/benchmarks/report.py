@@ -71,7 +71,7 @@ def emphasised(name: str) -> str:
     return f"**{name}**" if is_ours(name) else name
 
 
-def write(folder: Path, suites: list[Suite | Table], day: date, load: str) -> None:
+def write(folder: Path, suites: list[Suite | Table], day: date, rounds: int, load: str) -> None:
     """Writes the tables and the plot of the CPU ratios."""
     folder.mkdir(exist_ok=True)
     measured = {peer.package: peer for peer in [*peers.CLIENTS, *peers.TOKENS]}
@@ -82,8 +82,9 @@ def write(folder: Path, suites: list[Suite | Table], day: date, load: str) -> No
         f"Measured on {day:%d %B %Y} by `make bench`, Python {platform.python_version()},",
         f"{os.cpu_count()} processors, load averages {load}.",
         "nginx serves on the same machine, each library runs in a process of its own, all in turns.",
-        "Medians of blocks, as ratios to `urllib3.PoolManager` with `json.loads`. Less is better.",
-        "Below a tenth is noise, on a busy machine more.",
+        f"Medians of {rounds} blocks, as ratios to `urllib3.PoolManager` with `json.loads`. Less is better.",
+        "Below a tenth is noise, on a busy machine more. 32 threads at once are tried three times, and files",
+        "are moved once, by one library after the other: of these the seconds say little.",
         "",
         f"{versions}.",
         "",

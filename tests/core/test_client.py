@@ -394,6 +394,7 @@ def test_headers_show_all_values() -> None:
         ({"timeout": -1}, ValueError, "timeout"),
         ({"timeout": float("nan")}, ValueError, "timeout"),
         ({"timeout": float("inf")}, ValueError, "timeout"),
+        ({"timeout": 1e10}, ValueError, "timeout"),
         ({"timeout": "5"}, TypeError, "timeout"),
         ({"timeout": True}, TypeError, "timeout"),
         ({"timeout": (3, 5)}, TypeError, "timeout"),

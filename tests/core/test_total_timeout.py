@@ -84,10 +84,10 @@ def test_slow_answer(what: str, certificate: Path | None, tls: Certificates, tmp
             lambda: client.create("items", {}),
             lambda: client.download("items", tmp_path),
         ]
-        for verb in verbs:
-            error = late(verb)
-            assert f"within {LIMIT:g} s; see total_timeout=" in str(error)
-            assert ("the 200 answer was not whole" in str(error)) == (what in SLOW_CONTENT)
+        errors = [str(late(verb)) for verb in verbs]
+        assert all(f"within {LIMIT:g} s; see total_timeout=" in error for error in errors)
+        # On a busy machine one of them may end before the head has come.
+        assert any("the 200 answer was not whole" in error for error in errors) == (what in SLOW_CONTENT)
         assert len(server.received) == len(verbs)
     assert list(tmp_path.iterdir()) == []
 
@@ -369,13 +369,13 @@ def test_renewal_is_not_cut_off(authority: AuthorizationServer) -> None:
 @pytest.mark.parametrize(
     ("value", "error"),
     [
-        *((value, ValueError) for value in (0, -1.0, math.nan, math.inf)),
+        *((value, ValueError) for value in (0, -1.0, math.nan, math.inf, 1e10)),  # no system waits as long
         *((value, TypeError) for value in ("5", True, urllib3.Timeout(5))),
     ],
 )
 def test_bad_value(value: Any, error: type[Exception]) -> None:
-    """A limit that is no positive number of seconds is refused when the Client is made."""
-    with pytest.raises(error, match=r"^total_timeout must be a "):
+    """A limit that is no positive number of seconds, or too large, is refused when the Client is made."""
+    with pytest.raises(error, match=r"^total_timeout must be a[ t]"):
         Client("localhost", total_timeout=value)
 
 

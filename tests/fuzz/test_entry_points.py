@@ -1,5 +1,6 @@
 """Every public entry point is given arguments of every type: it takes them, or names what is wrong."""
 
+import inspect
 import io
 import os
 from collections.abc import Callable
@@ -194,7 +195,7 @@ OAUTH2: dict[str, Any] = {
 CLIENT: dict[str, Any] = {
     "host": "127.0.0.1", "auth": None, "manager": None, "timeout": 1.0, "raise_status": True, "retries": 0,
     "backoff_factor": 0.0, "retry_status_codes": (503,), "serialize": True, "verify_ssl": True,
-    "retry_unsafe": False, "max_response_size": 1000, "plugins": None,
+    "retry_unsafe": False, "max_response_size": 1000, "total_timeout": None, "plugins": None,
 }  # fmt: skip
 VERB: dict[str, Any] = {"uri": "things", "params": None, "headers": None}
 #: By name: what is called, and arguments with which it works.
@@ -301,6 +302,13 @@ def check(name: str, call: Callable[..., object], options: dict[str, Any]) -> No
     judged()
 
 
+@pytest.mark.parametrize("name", ["Client", "OAuth2", "BearerToken", "Basic", "Digest", "ApiKey", "Plugins"])
+def test_each_argument_is_given(name: str) -> None:
+    """An argument that a class takes is one of those that are anything here."""
+    made, options = MADE[name]
+    assert set(inspect.signature(made).parameters) == set(options)
+
+
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 @pytest.mark.parametrize("name", MADE)
 def test_what_is_made_or_asked_with_anything(
@@ -325,6 +333,7 @@ def test_what_is_sent_with_anything(
 
 #: What was found, by the entry point and the argument.
 FOUND: list[tuple[str, str, Callable[[], Any]]] = [
+    ("FileStore", "path", lambda: "\ud800"),
     ("ApiKey", "location", partial(nested, 3000)),
     ("Client", "timeout", lambda: 1e83),
     ("Client", "backoff_factor", lambda: 10**5000),

@@ -54,18 +54,23 @@ def timeout(value: object) -> urllib3.Timeout:
     """Seconds for the connection and for each piece of an answer, None for no limit, or a Timeout."""
     if isinstance(value, urllib3.Timeout):
         return value
-    limit = (
-        None if value is None else seconds("timeout", value, zero=False, other=", a urllib3.Timeout or None")
-    )
-    if limit is not None and limit > _LONGEST_WAIT:
-        msg = f"timeout must be at most {_LONGEST_WAIT} seconds (got {limit}); None waits for ever"
-        raise ValueError(msg)
+    limit = _limit("timeout", value, ", a urllib3.Timeout")
     return urllib3.Timeout(connect=limit, read=limit)
 
 
 def total_timeout(value: object) -> float | None:
     """Seconds for a whole call, None for no limit."""
-    return None if value is None else seconds("total_timeout", value, zero=False, other=" or None")
+    return _limit("total_timeout", value)
+
+
+def _limit(name: str, value: object, other: str = "") -> float | None:
+    if value is None:
+        return None
+    limit = seconds(name, value, zero=False, other=f"{other} or None")
+    if limit > _LONGEST_WAIT:
+        msg = f"{name} must be at most {_LONGEST_WAIT} seconds (got {limit}); None waits for ever"
+        raise ValueError(msg)
+    return limit
 
 
 def retry_policy(

@@ -85,8 +85,7 @@ class _Connection(HTTPConnection):
 
     def _ordinary(self, method: str, target: str, content: object, headers: object) -> bytes | None:
         """The head of a request as http.client would send it; None where it takes http.client to know."""
-        # Whose time is short, urllib3 and the deadline send in pieces.
-        if not isinstance(headers, Headers) or self.proxy or running.deadline is not None:
+        if not isinstance(headers, Headers) or self.proxy:
             return None
         if isinstance(content, bytes):
             framing = f"Content-Length: {len(content)}\r\n"
@@ -116,7 +115,8 @@ class _Connection(HTTPConnection):
             return super().getresponse()
         (method, url, options), self._asked = self._asked, None
         sock: socket.socket = self.sock
-        sock.settimeout(self.timeout)
+        deadline, timeout = running.deadline, _seconds(self.timeout)
+        sock.settimeout(timeout if deadline is None else deadline.cut(timeout))
         received = sock.recv(_SHORT)
         found = None if self.debuglevel else head.parse(received)
         original: FinalResponse | None = None
@@ -231,14 +231,14 @@ class Pool(HTTPConnectionPool):
     """Connections to one http origin."""
 
     ConnectionCls = _Connection if _IS_STANDARD else HTTPConnection  # pyright: ignore[reportAssignmentType] # as in urllib3 itself
-    QueueCls = Idle  # type: ignore[assignment] # as in urllib3, it is used by these methods alone
+    QueueCls = Idle if _IS_STANDARD else HTTPConnectionPool.QueueCls  # type: ignore[assignment] # by these methods alone
 
 
 class TLSPool(HTTPSConnectionPool):
     """Connections to one https origin."""
 
     ConnectionCls = _TLSConnection if _IS_STANDARD else HTTPSConnection  # pyright: ignore[reportAssignmentType]
-    QueueCls = Idle  # type: ignore[assignment] # as in urllib3, it is used by these methods alone
+    QueueCls = Idle if _IS_STANDARD else HTTPConnectionPool.QueueCls  # type: ignore[assignment] # by these methods alone
 
 
 class UnverifiedPool(TLSPool):

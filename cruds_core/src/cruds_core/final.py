@@ -144,11 +144,20 @@ class Received(io.RawIOBase):
 
     def __init__(self, received: bytes, sock: socket.socket) -> None:
         self._received = received
+        self._sock = sock
         self._stream = sock.makefile("rb", buffering=0)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """A stream of it."""
         return io.BufferedReader(self)
+
+    def gettimeout(self) -> float | None:
+        """Seconds that each read waits."""
+        return self._sock.gettimeout()
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Let each read wait so many seconds."""
+        self._sock.settimeout(seconds)
 
     def readable(self) -> bool:
         """It is."""

@@ -105,18 +105,25 @@ class Pool:
 
     def close(self) -> None:
         """Close the connections that are idle. The next request opens a new one."""
-        pools: Any = self.manager.pools
+        manager: Any = self.manager
+        pools = manager.pools
         # clear() forgets them, and they are closed when nobody refers to them: an error that is kept may.
-        for pool in [pools.get(key) for key in pools.keys()]:  # noqa: SIM118 - it has no other way to iterate
+        # A fork of urllib3 in its place has others.
+        keys: set[object] = pools.keys() if hasattr(pools, "keys") else set()
+        for pool in map(pools.get, keys):
             if pool is not None:
                 _close_idle(pool)
         self.manager.clear()
 
     def restart(self) -> None:
         """Forget the connections of the parent process, which are still its own: never close them."""
-        inherited = self.manager.pools
+        inherited: Any = self.manager.pools
+        if not hasattr(inherited, "_container"):  # of a fork of urllib3
+            _inherited.append(self.manager)
+            self.manager = _Manager(self._verify) if self.is_own else self.manager
+            return
         # No lock of theirs is taken: a thread of the parent may have held it.
-        pools = [*inherited._container.values()]  # pyright: ignore[reportPrivateUsage]
+        pools: list[Any] = [*inherited._container.values()]
         if isinstance(self.manager, _Manager) and self.manager.last:
             pools.append(self.manager.last[1])  # which may be among them no longer
             _inherited.append(self.manager.last)
@@ -125,9 +132,9 @@ class Pool:
             if pool.pool is not None:
                 # urllib3 closes at exit what it finds in the queue.
                 _inherited.append(list(pool.pool.queue))
-                type(pool.pool).__init__(pool.pool, pool.pool.maxsize)
+                pool.pool.__init__(pool.pool.maxsize)
         _inherited.append(inherited)
-        self.manager.pools = type(inherited)(inherited._maxsize)  # pyright: ignore[reportPrivateUsage]
+        self.manager.pools = type(inherited)(inherited._maxsize)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_own:

@@ -33,7 +33,7 @@ class FileStore(TokenStore):
 
     Raises:
         TypeError: ``path`` is no path.
-        ValueError: It is empty, holds a NUL, or names the home of a user who is unknown.
+        ValueError: It is empty, holds a NUL or a lone surrogate, or names the home of a user who is unknown.
         OAuthStoreError: The folder cannot be made, or is open to others.
     """
 
@@ -43,7 +43,8 @@ class FileStore(TokenStore):
             raise TypeError(msg)
         try:
             self.path = Path(path).expanduser().absolute()
-        except RuntimeError:  # "~user" of nobody
+            os.fsencode(self.path)
+        except (RuntimeError, UnicodeError):  # "~user" of nobody, a lone surrogate
             self.path = Path()
         if not os.fspath(path) or "\0" in os.fspath(path) or self.path == Path():
             msg = f"path must name a folder (got {os.fspath(path)!r})"
