@@ -206,7 +206,8 @@ def test_web_back_end(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     assert again.get("/books").location == "/sign-in"
     assert granted(stage) == ["authorization_code"] * 3
     # Who says no is told so.
-    state = parse_qs(urlsplit(browsers["ada"].get("/sign-in").location).query)["state"][0]
+    location: str = browsers["ada"].get("/sign-in").location
+    state = parse_qs(urlsplit(location).query)["state"][0]
     no = browsers["ada"].get(f"/callback?error=access_denied&state={state}&iss={stage.authority.url}")
     assert (no.status_code, "refused" in no.text) == (403, True)
     # An outage is no reason to sign in.
