@@ -1,5 +1,6 @@
 """The servers of `tests/servers/` as fixtures, started when a test first asks, and a folder for plugins."""
 
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,11 @@ from documents import Stage, staged
 
 from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
+
+
+def pytest_collection_finish() -> None:
+    """Have each collection of garbage pass over what 7000 tests and their modules hold: it is not garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

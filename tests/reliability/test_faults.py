@@ -1,6 +1,8 @@
 """Every fault of the tables ends in data or one clear error: soon, in little memory, and nothing is left."""
 
 import logging
+import os
+import socket
 import time
 import tracemalloc
 from dataclasses import dataclass
@@ -23,7 +25,6 @@ TRIED = [
     for case in CASES
     for verb in case.verbs
 ]
-OPEN = ("01", "08")  # the states ESTABLISHED and CLOSE_WAIT in /proc/net/tcp
 
 
 def call(client: Client, case: Case, verb: str, folder: Path) -> object:
@@ -51,11 +52,21 @@ def client_of(url: str, case: Case, tls: Certificates) -> Client:
 
 
 def left_open(port: int) -> int:
-    """Returns how many connections to a port this process has, as the system sees it."""
-    table = Path("/proc/net/tcp")
-    require(table.exists(), f"{table} is missing: it is Linux's")
-    rows = [line.split() for line in table.read_text().splitlines()[1:]]
-    return sum(row[2].endswith(f":{port:04X}") and row[3] in OPEN for row in rows)
+    """Returns how many connections to a port this process has."""
+    folder = Path("/proc/self/fd")
+    require(folder.exists(), f"{folder} is missing: it is Linux's")
+    return sum(peer_of(entry) == port for entry in folder.iterdir())
+
+
+def peer_of(entry: Path) -> int | None:
+    """Returns the port that an open file is connected to, None where it is to none."""
+    try:
+        if not str(entry.readlink()).startswith("socket:"):
+            return None
+        with socket.socket(fileno=os.dup(int(entry.name))) as copy:
+            return copy.getpeername()[1] if copy.family == socket.AF_INET else None
+    except OSError:  # it is closed by now, or has no peer
+        return None
 
 
 def same(value: Any, expected: Any) -> bool:

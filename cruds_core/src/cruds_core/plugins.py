@@ -220,7 +220,7 @@ class Plugins:
         return [offer for offer in self._scan() if self._allows(offer)]
 
     def _offer(self, scheme: str) -> Offer:
-        offers = [offer for offer in self._allowed() if offer.scheme == scheme]
+        offers = [offer for offer in self._scan() if offer.scheme == scheme and self._allows(offer)]
         if not offers:
             raise self._unknown(scheme)
         if len(offers) > 1:
