@@ -355,6 +355,16 @@ def test_shows_no_query_key(failure: Failure) -> None:
     assert HEADER_SECRET not in text
 
 
+def test_shows_no_size_of_a_chunk() -> None:
+    """A secret that a server says back as the size of a chunk is not shown, with a caller's own pool either."""
+    script = OK + b"Transfer-Encoding: chunked\r\n\r\n" + SECRET.encode() + b"\r\n"
+    with Fault([script, End.CLOSE]) as server, urllib3.PoolManager() as manager:
+        client = Client(server.url, ApiKey("X-Api-Key", SECRET), manager=manager, retries=0)
+        with pytest.raises(RequestError) as caught:
+            client.read("items")
+    assert SECRET not in told(caught.value, below=("test_failure.py",))
+
+
 def chain(error: BaseException) -> Iterator[BaseException]:
     """Yields an error and all that hang on it: causes, contexts, and errors among the arguments."""
     waiting: list[object] = [error]

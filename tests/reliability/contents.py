@@ -39,7 +39,20 @@ CASES = [
     Case("cut in a chunk", TruncatedResponseError, [[_CHUNKED + b"5\r\nab", End.CLOSE]]),
     Case("cut between two chunks", TruncatedResponseError, [[_CHUNKED + b"2\r\nab\r\n", End.CLOSE]]),
     Case("a chunk whose size is no number", BrokenResponseError, [_CHUNKED + b"zz\r\nab\r\n0\r\n\r\n"]),
-    Case("a chunk of negative size", BrokenResponseError, [_CHUNKED + b"-2\r\nab\r\n0\r\n\r\n"]),
+    *(
+        Case(
+            f'a chunk of size "{size}"',
+            BrokenResponseError,
+            [_CHUNKED + size.encode() + b"\r\n{}\r\n0\r\n\r\n"],
+        )
+        for size in ("-2", "+2", "0x2", "0_2", " 2")
+    ),
+    Case(
+        "the size of a chunk ends with LF alone",
+        BrokenResponseError,
+        [_CHUNKED + b"2\n{}\r\n0\r\n\r\n"],
+    ),
+    Case("a space after the size of a chunk", Data({}), [_CHUNKED + b"2 \r\n{}\r\n0\r\n\r\n"], _DATA),
     Case(
         "a size that says back the token",
         BrokenResponseError,
@@ -49,6 +62,12 @@ CASES = [
     Case(
         "a chunk that is longer than its size", BrokenResponseError, [_CHUNKED + b"1\r\naxyzzy\r\n0\r\n\r\n"]
     ),
+    Case(
+        "something else than CRLF after a chunk",
+        BrokenResponseError,
+        [_CHUNKED + b"2\r\n{}xy0\r\n\r\n"],
+    ),
+    Case("cut in the size of a chunk", TruncatedResponseError, [[_CHUNKED + b"2", End.CLOSE]]),
     Case(
         "a size of 70 000 digits", BrokenResponseError, [_CHUNKED + b"0" * 70_000 + b"2\r\n{}\r\n0\r\n\r\n"]
     ),

@@ -86,7 +86,7 @@ def _classify(
 def _protocol_failure(error: Exception, *, status: int | None) -> tuple[type[exceptions.RequestError], str]:
     causes = (error.__cause__, *error.args)
     if status:
-        if any(isinstance(cause, http.client.IncompleteRead) and not _is_misread(cause) for cause in causes):
+        if any(isinstance(cause, http.client.IncompleteRead) for cause in causes):
             return (
                 exceptions.TruncatedResponseError,
                 f"the content of the {status} ended before its announced length",
@@ -105,14 +105,6 @@ def _protocol_failure(error: Exception, *, status: int | None) -> tuple[type[exc
         if isinstance(cause, http.client.HTTPException):
             return exceptions.BrokenResponseError, f"the head of the answer cannot be read: {cause}"
     return exceptions.ConnectionLostError, f"the connection ended before an answer: {_reason(error)}"
-
-
-def _is_misread(error: BaseException) -> bool:
-    """Whether a chunk's size is no number, which http.client calls incomplete, too."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ValueError):
-        cause = cause.__context__
-    return cause is not None and not str(cause).endswith("b''")  # nothing is where the size should be
 
 
 def _waited(error: Exception, limit: object) -> str:
@@ -172,7 +164,7 @@ def _forget_content(error: Any) -> None:
             vars(error)["line"], error.args = "", ("",)
         case http.client.UnknownProtocol():
             vars(error)["version"], error.args = "", ("",)
-        case ValueError() if str(error).startswith("invalid literal") and not str(error).endswith("b''"):
+        case ValueError() if str(error).startswith("invalid literal"):  # http.client, in a caller's own pool
             error.args = ("invalid literal for the size of a chunk",)
         case _:
             pass

@@ -21,6 +21,9 @@ _MAX_INTERIM = 16
 # Lines after the last chunk, as many as http.client allows in a head.
 _MAX_TRAILERS = 100
 
+# RFC 9112, section 7.1: hexadecimal digits. int() takes a sign, an underscore and "0x" among them, too.
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
+
 
 class FinalResponse(http.client.HTTPResponse):
     """The final answer to a request, whose head is whole."""
@@ -108,16 +111,35 @@ class FinalResponse(http.client.HTTPResponse):
             self.length = int(lengths[0])
             self.will_close = self._check_close()  # type: ignore[attr-defined]
 
+    def _get_chunk_left(self) -> int | None:
+        if self.chunk_left == 0:
+            if self._safe_read(2) != b"\r\n":  # type: ignore[attr-defined]
+                msg = "a chunk is not as long as it says"
+                raise http.client.HTTPException(msg)
+            self.chunk_left = None
+        return super()._get_chunk_left()  # type: ignore[misc,no-any-return]
+
+    def _read_next_chunk_size(self) -> int:
+        line = self._line("chunk size")
+        if not line.endswith(b"\n"):
+            raise http.client.IncompleteRead(b"")
+        if found := _CHUNK_LINE.fullmatch(line):
+            return int(found[1], 16)
+        msg = "the size of a chunk is not valid"
+        raise http.client.HTTPException(msg)
+
     def _read_and_discard_trailer(self) -> None:
         for _ in range(_MAX_TRAILERS):
-            line = self.fp.readline(http.client._MAXLINE + 1)  # type: ignore[attr-defined]
-            if len(line) > http.client._MAXLINE:  # type: ignore[attr-defined]
-                msg = "trailer line"
-                raise http.client.LineTooLong(msg)
-            if not line.strip(b"\r\n"):
+            if not self._line("trailer line").strip(b"\r\n"):
                 return
         msg = "too many trailers"
         raise http.client.HTTPException(msg)
+
+    def _line(self, kind: str) -> bytes:
+        line: bytes = self.fp.readline(http.client._MAXLINE + 1)  # type: ignore[attr-defined]
+        if len(line) > http.client._MAXLINE:  # type: ignore[attr-defined]
+            raise http.client.LineTooLong(kind)
+        return line
 
 
 class _Lines:
