@@ -356,7 +356,7 @@ def test_shows_no_query_key(failure: Failure) -> None:
 
 
 def test_shows_no_size_of_a_chunk() -> None:
-    """A secret that a server says back as the size of a chunk is not shown, with a caller's own pool either."""
+    """A secret that a server says back as the size of a chunk is not shown, nor with a caller's pool."""
     script = OK + b"Transfer-Encoding: chunked\r\n\r\n" + SECRET.encode() + b"\r\n"
     with Fault([script, End.CLOSE]) as server, urllib3.PoolManager() as manager:
         client = Client(server.url, ApiKey("X-Api-Key", SECRET), manager=manager, retries=0)
