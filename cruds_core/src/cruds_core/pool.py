@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import urllib3
+from urllib3._collections import RecentlyUsedContainer
 from urllib3.util import Timeout
 from urllib3.util.ssl_ import create_urllib3_context
 
@@ -118,7 +119,7 @@ class Pool:
     def restart(self) -> None:
         """Forget the connections of the parent process, which are still its own: never close them."""
         inherited: Any = self.manager.pools
-        if not hasattr(inherited, "_container"):  # of a fork of urllib3
+        if not isinstance(inherited, RecentlyUsedContainer):  # of a fork of urllib3
             _inherited.append(self.manager)
             self.manager = _Manager(self._verify) if self.is_own else self.manager
             return
