@@ -92,4 +92,18 @@ CASES = [
         [[OK + b"Content-Length: 9\r\n\r\nabc", End.CLOSE]],
         place="good",
     ),
+    Case(
+        "content without a length, cut before the end of TLS",
+        TruncatedResponseError,
+        [[OK + b"\r\n{}", 0.02, End.CLOSE]],
+        place="good",
+        says="ended before TLS did",
+    ),
+    Case(
+        "content without a length, up to the end of TLS",
+        Data({}),
+        [[OK + b"\r\n{}", End.GOODBYE]],
+        ("read", "create"),
+        place="good",
+    ),
 ]

@@ -21,10 +21,14 @@ POLL = 0.005  # seconds between two looks at whether to stop
 
 
 class End(Enum):
-    """How a connection ends: by FIN, or by RST, at which the peer loses what it has not read yet."""
+    """How a connection ends.
+
+    By FIN; by RST, at which the peer loses what it has not read yet; or by the end of TLS, and FIN.
+    """
 
     CLOSE = "close"
     RESET = "reset"
+    GOODBYE = "goodbye"
 
 
 #: Bytes are sent, a number of seconds is waited, a callable is called, an End ends the connection.
@@ -145,6 +149,10 @@ class _Connection(StreamRequestHandler):
                 # The time to linger, 0 s, makes closing send RST; finish() closes what keeps it open.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
+                return False
+            case End.GOODBYE:
+                self.connection.settimeout(1)  # seconds that the peer has to say it, too
+                self.connection.unwrap()
                 return False
             case _:
                 step()

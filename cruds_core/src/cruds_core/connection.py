@@ -213,6 +213,18 @@ class _TLSConnection(_Connection, HTTPSConnection):
         sock: Any = self.sock
         return super().is_connected and not sock.pending()
 
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3 itself
+        """Read the answer, or its head; content that the connection ends must end with the end of TLS.
+
+        RFC 9112, section 8: "an 'incomplete close' in TLS would leave the response message incomplete".
+        """
+        sock: Any = self.sock
+        response = super().getresponse()
+        original = getattr(response, "_original_response", None)
+        if original is not None and original.length is None and not original.chunked:
+            sock.suppress_ragged_eofs = False  # or anybody between could cut it, and nobody know
+        return response
+
 
 def bound(response: Any, deadline: Deadline) -> None:
     """Hold the content of an answer to a deadline, where its head came through a pool of another class."""

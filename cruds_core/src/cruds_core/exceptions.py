@@ -198,7 +198,7 @@ class BrokenResponseError(ContentError, RequestError):
 
 
 class TruncatedResponseError(BrokenResponseError):
-    """The content of an answer is shorter than its Content-Length or its last chunk promised."""
+    """The content of an answer ended before its Content-Length, its last chunk or the end of TLS."""
 
 
 class DecompressionError(ContentError, RequestError):

@@ -68,6 +68,8 @@ def _classify(
             what = f"the {status} answer broke off" if status else "no answer"
             waited = _waited(error, timeout.read_timeout)
             return exceptions.RequestTimeoutError, f"{what}: nothing came for {waited}; see timeout="
+        case urllib3_errors.SSLError() if status and isinstance(error.__cause__, ssl.SSLEOFError):
+            return exceptions.TruncatedResponseError, f"the content of the {status} ended before TLS did"
         case urllib3_errors.SSLError():
             return exceptions.TLSError, _tls_fact(error)
         case urllib3_errors.DecodeError():
