@@ -51,18 +51,29 @@ def client_of(url: str, case: Case, tls: Certificates) -> Client:
     return Client(url, **options | case.options)
 
 
-def left_open(port: int) -> int:
-    """Returns how many connections to a port this process has."""
+def sockets() -> list[Path]:
+    """Returns the open files of this process that are sockets."""
     folder = Path("/proc/self/fd")
     require(folder.exists(), f"{folder} is missing: it is Linux's")
-    return sum(peer_of(entry) == port for entry in folder.iterdir())
+    return [entry for entry in folder.iterdir() if leads_to(entry).startswith("socket:")]
+
+
+def leads_to(entry: Path) -> str:
+    """Returns what an open file is, nothing where it is closed by now."""
+    try:
+        return str(entry.readlink())
+    except OSError:
+        return ""
+
+
+def left_open(port: int) -> int:
+    """Returns how many connections to a port this process has."""
+    return sum(peer_of(entry) == port for entry in sockets())
 
 
 def peer_of(entry: Path) -> int | None:
-    """Returns the port that an open file is connected to, None where it is to none."""
+    """Returns the port that a socket is connected to, None where it is to none."""
     try:
-        if not str(entry.readlink()).startswith("socket:"):
-            return None
         with socket.socket(fileno=os.dup(int(entry.name))) as copy:
             return copy.getpeername()[1] if copy.family == socket.AF_INET else None
     except OSError:  # it is closed by now, or has no peer
@@ -106,6 +117,7 @@ def test_fault(
 ) -> None:
     """A fault gives the outcome of its row within its bounds, leaves nothing open, tells no credentials."""
     caplog.set_level(logging.DEBUG)
+    open_before = len(sockets())
     with place(case, tls) as (url, server):
         port = int(url.rpartition(":")[2])
         before = left_open(port)
@@ -115,6 +127,7 @@ def test_fault(
                 assert left_open(port) == before
         assert left_open(port) == before
         received = [] if server is None else server.received
+    assert len(sockets()) == open_before  # also one that was reset, and has no peer any more
     assert tried.seconds < case.seconds
     assert tried.memory < case.megabytes * 1e6
     leaks = Leaks()
