@@ -341,10 +341,10 @@ def test_locks_of_a_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("service", [None, 1, b"cruds"], ids=repr)
 def test_arguments_of_a_keyring(tmp_path: Path, service: Any) -> None:
-    """A service that is no str is a TypeError, as is a path that is none."""
+    """A service that is no str is a TypeError, as is a folder that is none."""
     with pytest.raises(TypeError, match=f"service must be a str .got {type(service).__name__}"):
         KeyringStore(service, tmp_path / "locks")
-    with pytest.raises(TypeError, match="path must be a str or a Path"):
+    with pytest.raises(TypeError, match="locks must be a str or a Path"):
         KeyringStore("service", cast("Any", 1))
 
 

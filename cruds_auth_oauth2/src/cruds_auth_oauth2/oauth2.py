@@ -327,8 +327,12 @@ class OAuth2(AuthABC):
         """The access token in place of one that was refused.
 
         Raises:
+            TypeError: ``failed`` is no str.
             OAuthAccessTokenError: There is none to be had.
         """
+        if not isinstance(failed, str):
+            msg = f"failed must be a str (got {type(failed).__name__})"
+            raise TypeError(msg)
         failed = SecretText(failed)
         held = self._tokens.token
         if held is None or held.access_token != failed:

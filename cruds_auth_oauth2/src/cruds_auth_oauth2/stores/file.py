@@ -21,6 +21,31 @@ _ROOM = 16384  # bytes that a record takes at most, with few exceptions
 _LARGEST = 1 << 20  # bytes, as of an answer with a token
 
 
+def folder(path: str | os.PathLike[str], name: str) -> Path:
+    """The folder that an argument names.
+
+    Args:
+        path: What was given.
+        name: What the argument is called in a message.
+
+    Raises:
+        TypeError: It is no path.
+        ValueError: It is empty, holds a NUL or a lone surrogate, or names the home of a user who is unknown.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        msg = f"{name} must be a str or a Path (got {type(path).__name__})"
+        raise TypeError(msg)
+    try:
+        found = Path(path).expanduser().absolute()
+        os.fsencode(found)
+    except (RuntimeError, UnicodeError):  # "~user" of nobody, a lone surrogate
+        found = Path()
+    if not os.fspath(path) or "\0" in os.fspath(path) or found == Path():
+        msg = f"{name} must name a folder (got {os.fspath(path)!r})"
+        raise ValueError(msg)
+    return found
+
+
 class FileStore(TokenStore):
     """A folder with a file for each token, for the processes of one user on one machine.
 
@@ -38,17 +63,7 @@ class FileStore(TokenStore):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if not isinstance(path, (str, os.PathLike)):
-            msg = f"path must be a str or a Path (got {type(path).__name__})"
-            raise TypeError(msg)
-        try:
-            self.path = Path(path).expanduser().absolute()
-            os.fsencode(self.path)
-        except (RuntimeError, UnicodeError):  # "~user" of nobody, a lone surrogate
-            self.path = Path()
-        if not os.fspath(path) or "\0" in os.fspath(path) or self.path == Path():
-            msg = f"path must name a folder (got {os.fspath(path)!r})"
-            raise ValueError(msg)
+        self.path = folder(path, "path")
         with self._errors("the folder cannot be made"):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check()

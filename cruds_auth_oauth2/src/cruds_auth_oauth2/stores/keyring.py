@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..exceptions import OAuthStoreError
 from .base import TokenStore
-from .file import FileStore
+from .file import FileStore, folder
 
 if TYPE_CHECKING:
     import os
@@ -39,6 +39,7 @@ class KeyringStore(TokenStore):
 
     Raises:
         TypeError: An argument has the wrong type.
+        ValueError: ``locks`` can be no folder.
         OAuthStoreError: The folder cannot be made, or is open to others.
         ImportError: keyring is not installed.
     """
@@ -48,7 +49,7 @@ class KeyringStore(TokenStore):
             msg = f"service must be a str (got {type(service).__name__})"
             raise TypeError(msg)
         self.service = service
-        self._locks = FileStore(Path.home() / ".cruds" / "locks" if locks is None else locks)
+        self._locks = FileStore(Path.home() / ".cruds" / "locks" if locks is None else folder(locks, "locks"))
         _keyring()
 
     @property
