@@ -60,7 +60,7 @@ def server() -> Iterator[str]:
 def known() -> Leaks:
     """Returns what looks for the secrets."""
     leaks = Leaks()
-    for secret in (SECRET, PLAIN, "CanaryBird", quote(SECRET)):
+    for secret in (SECRET, PLAIN, "CanaryBird", quote(SECRET), "t0ken-0123456789", "refresh-0123456789"):
         leaks.know(secret)
     return leaks
 
