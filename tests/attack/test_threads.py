@@ -1,4 +1,4 @@
-"""Threads that change places at every step share one Client, one token and one Digest."""
+"""Threads that change places at every step share one Client and one token."""
 
 import itertools
 import multiprocessing

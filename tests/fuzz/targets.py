@@ -119,7 +119,7 @@ with suppress(ImportError):  # where heads are read by a parser of our own
     _head: Any = importlib.import_module("cruds_core.head")
 
     def head(data: bytes) -> None:
-        """The head of an answer: what is taken says what the standard library reads."""
+        """The head of an answer. That it says what the standard library reads, core/test_head.py shows."""
         found = _head.parse(data)
         if found is not None:
             assert 200 <= found.status < 600
