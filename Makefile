@@ -30,7 +30,7 @@ soak: $(UV) ## Work for minutes over connections that break
 
 # What needs other packages than these is left to `make test`.
 LOWEST = .venv-lowest
-LOWEST_TESTS = tests/core tests/basic $(addprefix tests/oauth2/test_,assertion.py encryption.py endpoint.py \
+LOWEST_TESTS = tests/core tests/basic tests/reliability/test_faults.py $(addprefix tests/oauth2/test_,assertion.py encryption.py endpoint.py \
 	client_authentication.py grants.py authorization.py token_source.py stored_token.py stores.py)
 PROJECTS = cruds_core/pyproject.toml cruds_auth_basic/pyproject.toml cruds_auth_oauth2/pyproject.toml pyproject.toml
 
