@@ -9,7 +9,7 @@ SYNC = $(UV) sync --quiet --no-dev --inexact $(if $(PYTHON),--python $(PYTHON))
 export UV_PROJECT_ENVIRONMENT = $(VENV)
 export PATH := $(CURDIR)/.uv/bin:$(PATH)
 
-.PHONY: help demo test test-lowest soak fuzz leaks audit lint bench docs links pictures clean
+.PHONY: help demo test test-lowest test-forked soak fuzz leaks audit lint bench docs links pictures clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -30,8 +30,9 @@ soak: $(UV) ## Work for minutes over connections that break
 
 # What needs other packages than these is left to `make test`.
 LOWEST = .venv-lowest
-LOWEST_TESTS = tests/core tests/basic tests/reliability/test_faults.py $(addprefix tests/oauth2/test_,assertion.py encryption.py endpoint.py \
-	client_authentication.py grants.py authorization.py token_source.py stored_token.py stores.py)
+LOWEST_TESTS = tests/core tests/basic tests/reliability/test_faults.py \
+	$(addprefix tests/oauth2/test_,assertion.py encryption.py endpoint.py client_authentication.py \
+	grants.py authorization.py token_source.py stored_token.py stores.py)
 PROJECTS = cruds_core/pyproject.toml cruds_auth_basic/pyproject.toml cruds_auth_oauth2/pyproject.toml pyproject.toml
 
 test-lowest: $(UV) ## Run the core of the tests with the lowest versions of what we depend on
@@ -41,6 +42,18 @@ test-lowest: $(UV) ## Run the core of the tests with the lowest versions of what
 	@$(UV) pip install --quiet --python $(LOWEST) -r $(LOWEST)/lowest.txt -e . \
 		'pytest>=9' 'pytest-xdist>=3.8' 'hypothesis>=6.150' 'trustme>=1.2' 'keyrings.alt>=5.0'
 	@CRUDS_TEST_REQUIRE= $(LOWEST)/bin/python -m pytest $(ARGS) $(LOWEST_TESTS)
+
+# The fork counts as urllib3 does, but names headers and errors of its own: what is about those is left out.
+FORKED = .venv-forked
+FORKED_TESTS = $(addprefix tests/core/test_,auth.py client.py content.py download.py multipart.py response.py \
+	status.py) $(addprefix tests/basic/test_,basic.py digest.py session.py)
+
+test-forked: $(UV) ## Run the core of the tests with urllib3-future in the place of urllib3
+	@$(UV) venv --quiet --allow-existing $(if $(PYTHON),--python $(PYTHON)) $(FORKED)
+	@$(UV) pip install --quiet --python $(FORKED) -e . \
+		'pytest>=9' 'pytest-xdist>=3.8' 'hypothesis>=6.150' 'trustme>=1.2' 'redis>=6'
+	@$(UV) pip install --quiet --python $(FORKED) --reinstall 'urllib3-future>=2.14'
+	@CRUDS_TEST_REQUIRE= $(FORKED)/bin/python -m pytest -W default $(ARGS) $(FORKED_TESTS)
 
 fuzz: $(UV) ## Fuzz what reads a server's words (SECONDS=60 for each), and every entry point
 	@$(SYNC) --group test

@@ -88,7 +88,9 @@ def _classify(
 def _protocol_failure(error: Exception, *, status: int | None) -> tuple[type[exceptions.RequestError], str]:
     causes = (error.__cause__, *error.args)
     if status:
-        if any(isinstance(cause, http.client.IncompleteRead) for cause in causes):
+        # The second for a fork of urllib3, which raises it as it is.
+        incomplete = (http.client.IncompleteRead, urllib3_errors.IncompleteRead)
+        if any(isinstance(cause, incomplete) for cause in (error, *causes)):
             return (
                 exceptions.TruncatedResponseError,
                 f"the content of the {status} ended before its announced length",
