@@ -119,7 +119,7 @@ class Pool:
     def restart(self) -> None:
         """Forget the connections of the parent process, which are still its own: never close them."""
         inherited: Any = self.manager.pools
-        if not isinstance(inherited, RecentlyUsedContainer):  # of a fork of urllib3
+        if not issubclass(type(inherited), RecentlyUsedContainer):  # of a fork of urllib3
             _inherited.append(self.manager)
             self.manager = _Manager(self._verify) if self.is_own else self.manager
             return
