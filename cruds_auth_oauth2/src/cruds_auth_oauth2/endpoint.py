@@ -106,8 +106,10 @@ class Endpoint:
         try:
             return read(answer)
         except UnusableAnswerError as error:
-            msg = f"{what}: {response.method} {response.url}: the answer cannot be used: {error}"
-            if complaint := _complaint(answer, [*secrets, *authenticated.secrets]):
+            known = [*secrets, *authenticated.secrets]
+            said = mask(str(error), known)
+            msg = f"{what}: {response.method} {response.url}: the answer cannot be used: {said}"
+            if complaint := _complaint(answer, known):
                 msg += f": {complaint}"
             raise self._error(msg, status=response.status) from None
 
