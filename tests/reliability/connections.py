@@ -92,4 +92,10 @@ CASES = [
         [[OK + b"Content-Length: 9\r\n\r\nabc", End.CLOSE]],
         place="good",
     ),
+    Case(
+        "closed in content without a length, with TLS",
+        TruncatedResponseError,
+        [[OK + b"\r\n[1]", End.CLOSE]],
+        place="good",
+    ),
 ]

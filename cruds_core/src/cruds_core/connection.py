@@ -135,6 +135,8 @@ class _Connection(HTTPConnection):
             else:
                 body = original = FinalResponse(Received(content, sock), method=method)  # type: ignore[arg-type]
                 original.take(found, length)
+                if length is not None and len(content) > length:
+                    self.close()  # after this answer: the rest of what is too much may come yet
         return HTTPResponse(
             body=body,
             headers=headers,
@@ -212,6 +214,16 @@ class _TLSConnection(_Connection, HTTPSConnection):
         """
         sock: Any = self.sock
         return super().is_connected and not sock.pending()
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as above
+        """Read the answer, or its head where there is more to come."""
+        sock: Any = self.sock
+        response = super().getresponse()
+        if response.length_remaining is None and not response.chunked:
+            # RFC 9112, section 9.8: such an answer "is complete only if a valid closure alert has been
+            # received". Anybody on the way can end a connection, but not send that.
+            sock.suppress_ragged_eofs = False
+        return response
 
 
 def bound(response: Any, deadline: Deadline) -> None:
