@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import html
 import json
 import re
 import sys
@@ -247,6 +246,8 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
 def _as_echoed(secret: str) -> Iterator[str]:
     """A secret as it is, and as a server may write it: percent-encoded, in HTML, in JSON."""
+    import html  # late: it brings every entity there is
+
     yield secret
     odd = "surrogatepass"  # what it was read from may have held anything
     for encoded in (quote(secret, errors=odd), quote(secret, "", errors=odd), quote_plus(secret, errors=odd)):
