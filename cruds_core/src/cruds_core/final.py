@@ -147,7 +147,10 @@ class FinalResponse(http.client.HTTPResponse):
 
     def _read_and_discard_trailer(self) -> None:
         for _ in range(_MAX_TRAILERS):
-            if not self._line("trailer line").strip(b"\r\n"):
+            line = self._line("trailer line")
+            if not line.endswith(b"\n"):
+                raise http.client.IncompleteRead(b"")
+            if not line.strip(b"\r\n"):
                 return
         msg = "too many trailers"
         raise http.client.HTTPException(msg)
