@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib3 import exceptions as urllib3_errors
 
 from . import exceptions
+from .status import phrase
 from .url import without_query
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ def _forget_content(error: Any) -> None:
             vars(error)["line"], error.args = "", ("",)
         case http.client.UnknownProtocol():
             vars(error)["version"], error.args = "", ("",)
+        case OSError() if found := re.match(r"Tunnel connection failed: (\d+)", str(error)):
+            error.args = (f"{found[0]} {phrase(int(found[1]))}",)
         case ValueError() if str(error).startswith("invalid literal"):  # http.client, in a caller's own pool
             error.args = ("invalid literal for the size of a chunk",)
         case _:
