@@ -106,10 +106,9 @@ class Endpoint:
         try:
             return read(answer)
         except UnusableAnswerError as error:
-            known = [*secrets, *authenticated.secrets]
-            said = mask(str(error), known)
+            said = mask(str(error), [*secrets, *authenticated.secrets])
             msg = f"{what}: {response.method} {response.url}: the answer cannot be used: {said}"
-            if complaint := _complaint(answer, known):
+            if complaint := _complaint(answer, [*secrets, *authenticated.secrets]):
                 msg += f": {complaint}"
             raise self._error(msg, status=response.status) from None
 
