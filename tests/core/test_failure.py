@@ -425,6 +425,17 @@ def test_proxy_refuses_plain_request(auth_proxy: Proxy, nginx: Nginx) -> None:
     assert caught.value.status == 407
 
 
+def test_words_of_a_proxy() -> None:
+    """What a proxy says when it refuses a tunnel is not repeated: it can be the credentials of the proxy."""
+    refusal = f"HTTP/1.1 407 \x1b{BASIC}{'y' * 9999}\r\n\r\n".encode()
+    with Fault([refusal, End.CLOSE]) as server:
+        manager = urllib3.ProxyManager(server.url, proxy_headers={"Proxy-Authorization": f"Basic {BASIC}"})
+        with Client("https://api.test", manager=manager) as client, pytest.raises(ProxyError) as caught:
+            client.read("x")
+    assert str(caught.value).endswith("407 Proxy Authentication Required")
+    assert BASIC not in "".join(TracebackException.from_exception(caught.value).format())
+
+
 def test_tls_failure_behind_a_proxy(proxy: Proxy, nginx: Nginx) -> None:
     """A bad certificate of the server is a TLS failure, not one of the proxy that led there."""
     with (

@@ -84,8 +84,12 @@ def read(kind: Any, pieces: list[bytes], method: str) -> dict[str, Any]:
 
 
 def assert_same(pieces: list[bytes], method: str = "GET") -> None:
-    """An answer is read as urllib3 and the standard library read it."""
-    assert read(Pool.ConnectionCls, pieces, method) == read(Standard, pieces, method)
+    """An answer is read as urllib3 and the standard library read it; ours closes where more came."""
+    ours, standard = read(Pool.ConnectionCls, pieces, method), read(Standard, pieces, method)
+    if ours.get("closed") and not standard.get("closed"):
+        assert len(b"".join(pieces).partition(b"\r\n\r\n")[2]) > ours["length"]
+        standard["closed"] = True
+    assert ours == standard
 
 
 ORDINARY = [
@@ -94,7 +98,7 @@ ORDINARY = [
     b"HTTP/1.1 200  Very  well \r\nContent-Length:\t 007\r\nX:\r\nY: \t\r\nZ: a:b \r\n\r\n",
     b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\nConnection: Keep-Alive\r\n\r\n",
     b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
-    b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nContent-Length: 7\r\nFrom: me\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=x\r\nContent-Length: 7\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + LENGTH + b"X: 1\r\n" * 98 + b"\r\n",
@@ -169,6 +173,9 @@ def test_long_content_that_comes_in_pieces(version: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length:\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked \r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: upgrade\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + LENGTH + b"X: 1\r\n" * 99 + b"\r\n",

@@ -336,6 +336,26 @@ def test_a_reader_of_text_is_refused() -> None:
         assert [received.target for received in server.received] == []
 
 
+class TooMuch(io.BytesIO):
+    """A file that gives a byte more than it is asked for, three times."""
+
+    times = 3
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Give as much, and a byte."""
+        self.times -= 1
+        return b"x" * ((size or 0) + 1 if self.times >= 0 else 0)
+
+
+def test_reader_that_gives_more_than_it_has() -> None:
+    """Bytes beyond the announced length are not sent: the server would take them for another request."""
+    with Fault(reply(200)) as server, Client(server.url, serialize=False, retries=0) as client:
+        with pytest.raises(ContentError, match="more bytes than it was asked for"):
+            client.create("x", TooMuch(b"content"))
+        assert client.read("x") == b"{}"
+        assert [request.method for request in server.received] == ["GET"]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000, -1])
 def test_a_stream_is_read_in_pieces_of_any_size(size: int) -> None:
     """The pieces of a stream make up its content, whatever their size, and once more after a rewind."""

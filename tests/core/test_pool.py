@@ -94,6 +94,39 @@ def test_what_follows_an_answer_is_no_answer(
         assert client.read("x") == {}
 
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "method"),
+    [
+        (b"HTTP/1.1 200 OK\r\nConnection: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", "GET"),
+        (b"HTTP/1.1 200 OK\r\nConnection: x\r\nConnection: close\r\n" + CHUNKED, "GET"),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n" + CHUNKED, "GET"),
+        (b"HTTP/1.1 204 OK\r\nContent-Length: 2\r\n\r\n", "GET"),
+        (b"HTTP/1.1 204 OK\r\n" + CHUNKED, "GET"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}more", "GET"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{}", "HEAD"),
+    ],
+    ids=["close", "close and chunks", "chunks of HTTP/1.0", "204", "204 with chunks", "more", "HEAD"],
+)
+def test_connection_is_not_kept(answer: bytes, method: str) -> None:
+    """No request is sent after an answer that says "close", or whose end is not sure."""
+    with Fault(answer, reply(200)) as server, Client(server.url) as client:
+        assert client.request(method, "x").status in (200, 204)
+        assert client.read("x") == {}
+        assert [request.connection for request in server.received] == [1, 2]
+
+
+def test_204_that_announces_nothing_keeps_the_connection() -> None:
+    """The connection goes on after a 204, also where its Content-Length says 0."""
+    bare = b"HTTP/1.1 204 No Content\r\n"
+    with Fault(bare + b"\r\n", bare + b"Content-Length: 0\r\n\r\n", reply(200)) as server:
+        with Client(server.url) as client:
+            assert [client.read("x"), client.read("x"), client.read("x")] == [b"", b"", {}]
+        assert server.connections == 1
+
+
 # TLS
 
 

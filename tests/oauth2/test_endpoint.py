@@ -369,6 +369,12 @@ def test_secret_in_an_error(member: str) -> None:
     assert "*** is wrong" in str(error)
 
 
+def test_secret_as_the_type_of_a_token() -> None:
+    """A type of token that says back the client's secret is masked."""
+    error = refused(reply(200, content({"access_token": TOKEN, "token_type": SECRET})))
+    assert 'its token_type is "***", not Bearer' in str(error)
+
+
 def test_query_in_an_error() -> None:
     """The query of the endpoint's URL, which may be a key, is in no message."""
     for answer in (reply(200, b"{}"), reply(400, b"{}"), End.CLOSE):

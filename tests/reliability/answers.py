@@ -94,6 +94,26 @@ CASES = [
         RedirectError,
         [_to(f"http://localhost:@PORT@/items?token={SECRET}")],
         ("read", "download"),
+        says="takes the credentials to another origin",
+    ),
+    Case(
+        "a redirect to a host that is called like the token",
+        RedirectError,
+        [_to(f"http://{SECRET}.localhost:@PORT@/", "307 X")],
+        says="to another origin",
+    ),
+    Case(
+        "a redirect to a path with the token",
+        RedirectError,
+        [_to(f"/items/{SECRET}")],
+        ("read", "delete", "download"),
+        says="shows the credentials",
+    ),
+    Case(
+        "401 that asks for the token as a scheme",
+        ClientError,
+        [json(b"{}", b"WWW-Authenticate: %b realm=x\r\n" % SECRET.encode(), b"401 X")],
+        says="asks for ***",
     ),
     Case(
         "a redirect from https to http",

@@ -97,7 +97,7 @@ CASES = [
         TruncatedResponseError,
         [[OK + b"\r\n{}", 0.02, End.CLOSE]],
         place="good",
-        says="ended before TLS did",
+        says="TLS ended without saying so",
     ),
     Case(
         "content without a length, up to the end of TLS",

@@ -67,6 +67,8 @@ CASES = [
         BrokenResponseError,
         [_CHUNKED + b"2\r\n{}xy0\r\n\r\n"],
     ),
+    Case("cut after the last chunk", TruncatedResponseError, [[_CHUNKED + b"2\r\n{}\r\n0\r\n", End.CLOSE]]),
+    Case("cut in a trailer", TruncatedResponseError, [[_CHUNKED + b"2\r\n{}\r\n0\r\nX: y", End.CLOSE]]),
     Case("cut in the size of a chunk", TruncatedResponseError, [[_CHUNKED + b"2", End.CLOSE]]),
     Case(
         "a size of 70 000 digits", BrokenResponseError, [_CHUNKED + b"0" * 70_000 + b"2\r\n{}\r\n0\r\n\r\n"]

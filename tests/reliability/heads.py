@@ -111,5 +111,15 @@ CASES = [
         BrokenResponseError,
         [_framed(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked")],
     ),
+    *(
+        Case(
+            f"{what} Transfer-Encoding: chunked", Data({}), [OK + fields + b"\r\n2\r\n{}\r\n0\r\n\r\n"], _DATA
+        )
+        for what, fields in {
+            "a space after": b"Transfer-Encoding: chunked \r\n",
+            "a length beside, and a tab after": b"Content-Length: 9\r\nTransfer-Encoding: chunked\t\r\n",
+            "a folded": b"Transfer-Encoding:\r\n chunked\r\n",
+        }.items()
+    ),
     Case("204 that announces content", Data(b""), [b"HTTP/1.1 204 X\r\nContent-Length: 9\r\n\r\n"], _DATA),
 ]

@@ -106,7 +106,8 @@ class Endpoint:
         try:
             return read(answer)
         except UnusableAnswerError as error:
-            msg = f"{what}: {response.method} {response.url}: the answer cannot be used: {error}"
+            said = mask(str(error), [*secrets, *authenticated.secrets])
+            msg = f"{what}: {response.method} {response.url}: the answer cannot be used: {said}"
             if complaint := _complaint(answer, [*secrets, *authenticated.secrets]):
                 msg += f": {complaint}"
             raise self._error(msg, status=response.status) from None

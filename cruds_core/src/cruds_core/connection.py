@@ -135,6 +135,8 @@ class _Connection(HTTPConnection):
             else:
                 body = original = FinalResponse(Received(content, sock), method=method)  # type: ignore[arg-type]
                 original.take(found, length)
+                if length is not None and len(content) > length:
+                    self.close()  # after this answer: the rest of what is too much may come yet
         return HTTPResponse(
             body=body,
             headers=headers,
@@ -213,16 +215,14 @@ class _TLSConnection(_Connection, HTTPSConnection):
         sock: Any = self.sock
         return super().is_connected and not sock.pending()
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3 itself
-        """Read the answer, or its head; content that the connection ends must end with the end of TLS.
-
-        RFC 9112, section 8: "an 'incomplete close' in TLS would leave the response message incomplete".
-        """
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as above
+        """Read the answer, or its head where there is more to come."""
         sock: Any = self.sock
         response = super().getresponse()
-        original = getattr(response, "_original_response", None)
-        if original is not None and original.length is None and not original.chunked:
-            sock.suppress_ragged_eofs = False  # or anybody between could cut it, and nobody know
+        if response.length_remaining is None and not response.chunked:
+            # RFC 9112, section 9.8: such an answer "is complete only if a valid closure alert has been
+            # received". Anybody on the way can end a connection, but not send that.
+            sock.suppress_ragged_eofs = False
         return response
 
 

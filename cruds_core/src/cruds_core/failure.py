@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib3 import exceptions as urllib3_errors
 
 from . import exceptions
+from .status import phrase
 from .url import without_query
 
 if TYPE_CHECKING:
@@ -68,8 +69,11 @@ def _classify(
             what = f"the {status} answer broke off" if status else "no answer"
             waited = _waited(error, timeout.read_timeout)
             return exceptions.RequestTimeoutError, f"{what}: nothing came for {waited}; see timeout="
-        case urllib3_errors.SSLError() if status and isinstance(error.__cause__, ssl.SSLEOFError):
-            return exceptions.TruncatedResponseError, f"the content of the {status} ended before TLS did"
+        case urllib3_errors.SSLError() if status and _is_cut(error):
+            return (
+                exceptions.TruncatedResponseError,
+                f"the content of the {status} may be cut: it has no length, and TLS ended without saying so",
+            )
         case urllib3_errors.SSLError():
             return exceptions.TLSError, _tls_fact(error)
         case urllib3_errors.DecodeError():
@@ -135,8 +139,7 @@ def _tls_fact(error: Exception) -> str:
 def is_final(error: Exception) -> bool:
     """Whether another attempt would end the same way, or may not be made."""
     if isinstance(error, urllib3_errors.SSLError):  # a certificate, a version, a cipher: unless it just ended
-        ended = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-        return not any(isinstance(cause, ended) for cause in (error.__cause__, *error.args))
+        return not _is_cut(error)
     if isinstance(error, urllib3_errors.ProxyError):  # http.client has no other way to say a 407
         return "failed: 4" in str(error.original_error)
     passing = (
@@ -145,6 +148,12 @@ def is_final(error: Exception) -> bool:
         urllib3_errors.ProtocolError,
     )
     return not isinstance(error, passing)
+
+
+def _is_cut(error: BaseException) -> bool:
+    """Whether TLS just ended."""
+    ended = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+    return any(isinstance(cause, ended) for cause in (error.__cause__, *error.args))
 
 
 def _reason(error: BaseException) -> str:
@@ -168,6 +177,8 @@ def _forget_content(error: Any) -> None:
             vars(error)["line"], error.args = "", ("",)
         case http.client.UnknownProtocol():
             vars(error)["version"], error.args = "", ("",)
+        case OSError() if found := re.match(r"Tunnel connection failed: (\d+)", str(error)):
+            error.args = (f"{found[0]} {phrase(int(found[1]))}",)
         case ValueError() if str(error).startswith("invalid literal"):  # http.client, in a caller's own pool
             error.args = ("invalid literal for the size of a chunk",)
         case _:

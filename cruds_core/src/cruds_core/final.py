@@ -72,7 +72,9 @@ class FinalResponse(http.client.HTTPResponse):
             if not 100 <= self.status < 200:
                 # RFC 9112, section 6.3: such an answer ends with its head, whatever the head says.
                 if self.status in (204, 304) or self._method == "HEAD":
-                    self.chunked = False
+                    if self.status == 204 and (self.chunked or self._announces()):
+                        self.will_close = True  # what it announces may come all the same
+                    self.chunked, self.length = False, 0
                 return
             self.headers = self.msg = None  # type: ignore[assignment] # so that it begins anew
 
@@ -99,8 +101,13 @@ class FinalResponse(http.client.HTTPResponse):
         if codings and [coding.strip().lower() for coding in codings] != ["chunked"]:
             msg = 'its "Transfer-Encoding" is not "chunked"'
             raise http.client.HTTPException(msg)
+        if codings:
+            # http.client does not know it with a space after it, which is no part of it.
+            self.chunked, self.chunk_left, self.length = True, None, None
+            self.will_close = self._check_close()
+            return
         lengths = ",".join(self.headers.get_all("Content-Length", [])).split(",")
-        if codings or "Content-Length" not in self.headers:
+        if "Content-Length" not in self.headers:
             return
         # RFC 9112, section 6.3: with an invalid one "the user agent MUST close the connection to the server
         # and discard the received response".
@@ -109,7 +116,17 @@ class FinalResponse(http.client.HTTPResponse):
             raise http.client.HTTPException(msg)
         if self.length is None and self.status >= 200:  # http.client takes no list, of equal ones either
             self.length = int(lengths[0])
-            self.will_close = self._check_close()  # type: ignore[attr-defined]
+            self.will_close = self._check_close()
+
+    def _announces(self) -> bool:
+        return self.headers.get("Content-Length", "0").strip() != "0"
+
+    def _check_close(self) -> bool:
+        # http.client looks at the first line alone.
+        options = ",".join(self.headers.get_all("Connection", []))
+        # RFC 9112, section 6.1: "the framing is faulty", and the connection is to be closed.
+        is_faulty = self.version == 10 and "Transfer-Encoding" in self.headers
+        return is_faulty or "close" in options.lower() or super()._check_close()  # type: ignore[misc]
 
     def _get_chunk_left(self) -> int | None:
         if self.chunk_left == 0:
@@ -130,7 +147,10 @@ class FinalResponse(http.client.HTTPResponse):
 
     def _read_and_discard_trailer(self) -> None:
         for _ in range(_MAX_TRAILERS):
-            if not self._line("trailer line").strip(b"\r\n"):
+            line = self._line("trailer line")
+            if not line.endswith(b"\n"):
+                raise http.client.IncompleteRead(b"")
+            if not line.strip(b"\r\n"):
                 return
         msg = "too many trailers"
         raise http.client.HTTPException(msg)

@@ -56,6 +56,8 @@ def parse(received: bytes) -> Head | None:
             length = None
         case _:
             return None
+    if found[1] == b"204" and length != 0:
+        return None
     if "connection" in lines and fields["connection"].lower() != "keep-alive":
         return None
     return Head(found.end(), int(found[1]), found[2].decode("ascii").strip(), fields, length)

@@ -109,6 +109,9 @@ class _Part:
         if self._left and not chunk:
             msg = f"a file became {self._left} bytes shorter while it was being sent"
             raise ContentError(msg)
+        if len(chunk) > self._left:  # the server would take the rest for the next request
+            msg = "a reader returned more bytes than it was asked for"
+            raise ContentError(msg)
         self._left -= len(chunk)
         return chunk
 

@@ -53,10 +53,11 @@ def status_error(
     """
     cls = ClientError if response.status < 500 else ServerError if response.status < 600 else StatusError
     message = f"{call}: {response.status} {phrase(response.status)}"
-    if detail := _detail(response, [*secrets, *credentials_sent(sent, request)]):
+    known = [*secrets, *credentials_sent(sent, request)]
+    if detail := _detail(response, known):
         message += f": {detail}"
     if response.status == 401:
-        message += _who_asked(response, sent)
+        message += mask(_who_asked(response, sent), known)
     if response.attempts > 1:
         message += f" ({response.attempts} attempts)"
     if response.retry_after is not None:

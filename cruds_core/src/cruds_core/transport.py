@@ -22,7 +22,7 @@ from .failure import forget_locals, is_final, translate
 from .redirect import MAX_REDIRECTS, Refused, follow
 from .response import Response
 from .retry import repeats
-from .secret import credentials_added, mask
+from .secret import credentials_added, is_credential, mask
 from .status import credentials_sent, status_error
 
 if TYPE_CHECKING:
@@ -309,13 +309,19 @@ class _Call:
         if self.redirects >= limit:
             self.refusal = f"it is one more than the {limit} that may be followed"
             return False
+        # What no name says to be a credential may be a version or a tenant, which can be part of a path.
+        other = {value for name, value in self.sent.headers.items() if not is_credential(name)}
+        secrets = self.secrets.union(credentials_sent(self.sent, self.asked)) - other
         try:
             target = follow(self.request, raw.status, location)
         except Refused as refused:
-            self.refusal = str(refused)
+            self.refusal = mask(str(refused), secrets)
             return False
-        if target.origin != self.request.origin and mask(target.url, self.secrets) != target.url:
-            self.refusal = "its Location takes the credentials to another origin"
+        leaves = target.origin != self.request.origin
+        seen = target.url if leaves else target.shown_url
+        if mask(seen, secrets) != seen:
+            where = "takes the credentials to another origin" if leaves else "shows the credentials"
+            self.refusal = f"its Location {where}"
             return False
         self.redirects += 1
         self.challenged = False  # by the place that it led to
