@@ -44,6 +44,7 @@ VERBS: dict[str, Callable[[Client, str], object]] = {
     "update": lambda client, uri: client.update(uri, {"n": 1}, replace=True),
     "delete": lambda client, uri: client.delete(uri),
     "download": lambda client, uri: client.download(uri),
+    "request": lambda client, uri: client.request("PATCH", uri, {"n": 1}),
 }
 
 # What belongs to the program, and not to the Client.

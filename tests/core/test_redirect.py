@@ -468,3 +468,11 @@ def test_a_parameter_is_no_credential() -> None:
         ]
         with Client(server.url, "a-token") as it:
             assert it.read("x", {"page": "1234567"}) == 1
+
+
+def test_a_header_that_is_no_credential_may_be_part_of_a_path() -> None:
+    """A redirect may lead to a path with the value of a header whose name says of no credential."""
+    there = reply(302, b"", Location="/acme-corp/x")
+    with Fault(there, reply(200, b"1")) as server, Client(server.url, "a-token") as it:
+        it.request_headers["X-Tenant"] = "acme-corp"
+        assert it.read("x") == 1

@@ -50,6 +50,7 @@ def challenge(data: bytes) -> None:
                 headers = Headers({"Authorization": session.authorization("ada", "pässword", request())})
                 with suppress(ValueError):  # of a nonce that no header could have brought
                     headers.check()
+                session.renew(found.parameters.get("nextnonce", "next"))  # as of Authentication-Info
     error = status_error(
         answer(401, WWW_Authenticate=text), request(), request(), "GET", (), left_origin=False
     )

@@ -28,6 +28,7 @@ def _to(location: str, status: str = "302 X") -> bytes:
     return json(b"", b"Location: %b\r\n" % location.encode("latin-1"), status.encode())
 
 
+_GOOD = json(b"{}")
 _FORMS = {
     "0": "0",
     "a date that has passed": _date(-60),
@@ -46,7 +47,8 @@ _FORMS = {
 
 CASES = [
     *(
-        Case(f"503 with Retry-After: {form}", Data({}), [_after(value), json(b"{}")], _DATA)
+        Case(f"{status} with Retry-After: {form}", Data({}), [_after(value, f"{status} X"), _GOOD], _DATA)
+        for status in (429, 503)
         for form, value in _FORMS.items()
     ),
     Case("429 with Retry-After: 1", Data({}), [_after("1", "429 X"), json(b"{}")], ("create",), seconds=9),
