@@ -1262,6 +1262,13 @@ CALLS: dict[str, Call] = {
         | {"headers": [["host: tls"], []]},
         sent("GET /redirect/302?to=http://server/x", headers=("host: tls",), **raised()),
     ),
+    "302 to a path with the token": Call(
+        lambda at: client(at, auth="bearer-token").read("redirect/302?to=/anything/bearer-token"),
+        "A redirect to a path or host that says back the credentials",
+        {"arrived": ["GET /redirect/302?to=/anything/bearer-token", "GET /anything/bearer-token"]}
+        | value({"ok": True}),
+        {"arrived": ["GET /redirect/302?to=/anything/bearer-token"], **raised()},
+    ),
     # --- connections -----------------------------------------------------------------------------------
     "manager": Call(lambda at: client(at, manager=PoolManager()).create("anything", {})),
     "manager with headers": Call(
@@ -1340,6 +1347,18 @@ CALLS: dict[str, Call] = {
         "Certificate authorities",
         refused("HTTPError"),
         sent("GET /anything", "GET /anything", headers=("host: tls",)),
+    ),
+    "TLS that ends without saying so": Call(
+        lambda at: Client(at.tls, verify_ssl=False, retries=0).read("no-length"),
+        "Content over TLS without a length",
+        value({"ok": True}),
+        raised(),
+    ),
+    "a size of a chunk that only Python reads": Call(
+        lambda at: client(at, retries=0).read("odd-chunks"),
+        "Chunks without the empty line at their end, sizes such as `+2` or `0x2`",
+        value({"ok": True}),
+        raised(),
     ),
     "TLS without verification": Call(
         lambda at: twice(at, verify_ssl=False),

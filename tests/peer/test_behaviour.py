@@ -38,6 +38,10 @@ OWN_HEADERS = "Default headers"
 TOKEN_HEADERS = "Headers of a token request"
 PKCE = "PKCE"
 LOGGED_RETRY = "urllib3 Retrying", "Log messages"
+RAW = {
+    "/no-length": b'\r\n{"ok": true}',
+    "/odd-chunks": b'Transfer-Encoding: chunked\r\n\r\n0xc\r\n{"ok": true}\r\n0\r\n\r\n',
+}
 
 
 class Recording(Connection):
@@ -93,10 +97,12 @@ class Recording(Connection):
     def send(self, reply: Reply) -> None:
         """Send the reply late, partly or not at all, where the path asks for it."""
         announced = {"/short": 100, "/huge": (512 << 20) + 1}.get(self.path)
-        if announced or self.path == "/lost":
+        if announced or self.path in ("/lost", *RAW):
             self.close_connection = True
         if announced:
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nshort" % announced)
+        elif self.path in RAW:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + RAW[self.path])
         elif self.path != "/lost":
             if self.path == "/slow" or "late" in self.query:
                 time.sleep(SLOW)
