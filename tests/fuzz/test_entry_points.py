@@ -362,6 +362,7 @@ FOUND: list[tuple[str, str, Callable[[], Any]]] = [
     ("OAuth2 of a user", "private_key", circle),
     ("OAuth2 of a user", "redirect_uri", lambda: 1),
     ("OAuth2 of a user", "token_endpoint_auth_method", partial(nested, 3000)),
+    ("OAuth2", "token_endpoint_auth_method", lambda: urllib3.HTTPHeaderDict({"a": "b"})),
     ("OAuth2.exchange_code_for_token", "state", circle),
     ("OAuth2.for_user", "user", partial(nested, 3000)),
     ("OAuth2.renew", "failed", partial(nested, 3000)),

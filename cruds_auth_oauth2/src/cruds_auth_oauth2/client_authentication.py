@@ -81,7 +81,7 @@ class ClientAuthentication:
         guess: Method = "client_secret_basic" if self._secret else "none"
         chosen: Method = "private_key_jwt" if self._key else guess
         self.method: Method = chosen if method is None else method
-        if self.method not in get_args(Method):
+        if not isinstance(method, str | None) or self.method not in get_args(Method):
             names = ", ".join(f'"{name}"' for name in get_args(Method))
             got = repr(method) if isinstance(method, str) else type(method).__name__
             msg = f"token_endpoint_auth_method must be one of {names} (got {got})"
