@@ -470,8 +470,20 @@ def test_a_parameter_is_no_credential() -> None:
             assert it.read("x", {"page": "1234567"}) == 1
 
 
-def test_a_header_that_is_no_credential_may_be_part_of_a_path() -> None:
-    """A redirect may lead to a path with the value of a header whose name says of no credential."""
+@pytest.mark.parametrize("place", ["http://localhost:{port}/x?y={key}", "/{key}"])
+def test_a_key_in_any_header_is_not_said_back(place: str) -> None:
+    """What a scheme puts into a header is a credential, whatever the header is called."""
+    with Fault(reply(200)) as server, Client(server.url, ApiKey("X-Shop", "a-key-of-a-shop")) as it:
+        to = place.format(port=server.url.rpartition(":")[2], key="a-key-of-a-shop")
+        server.scripts[:] = [reply(302, b"", Location=to), reply(200)]
+        with pytest.raises(RedirectError) as caught:
+            it.read("x")
+        assert len(server.received) == 1
+    assert "a-key-of-a-shop" not in str(caught.value)
+
+
+def test_a_header_of_the_caller_may_be_part_of_a_path() -> None:
+    """A redirect may lead to a path with the value of a caller's header whose name says of no credential."""
     there = reply(302, b"", Location="/acme-corp/x")
     with Fault(there, reply(200, b"1")) as server, Client(server.url, "a-token") as it:
         it.request_headers["X-Tenant"] = "acme-corp"

@@ -70,10 +70,8 @@ def _classify(
             waited = _waited(error, timeout.read_timeout)
             return exceptions.RequestTimeoutError, f"{what}: nothing came for {waited}; see timeout="
         case urllib3_errors.SSLError() if status and _is_cut(error):
-            return (
-                exceptions.TruncatedResponseError,
-                f"the content of the {status} may be cut: it has no length, and TLS ended without saying so",
-            )
+            what = f"the content of the {status} may be cut: TLS ended without saying so"
+            return exceptions.TruncatedResponseError, what
         case urllib3_errors.SSLError():
             return exceptions.TLSError, _tls_fact(error)
         case urllib3_errors.DecodeError():

@@ -72,7 +72,8 @@ class FinalResponse(http.client.HTTPResponse):
             if not 100 <= self.status < 200:
                 # RFC 9112, section 6.3: such an answer ends with its head, whatever the head says.
                 if self.status in (204, 304) or self._method == "HEAD":
-                    if self.status == 204 and (self.chunked or self._announces()):
+                    announced = self.chunked or self.headers.get("Content-Length", "0").strip() != "0"
+                    if self.status == 204 and announced:
                         self.will_close = True  # what it announces may come all the same
                     self.chunked, self.length = False, 0
                 return
@@ -117,9 +118,6 @@ class FinalResponse(http.client.HTTPResponse):
         if self.length is None and self.status >= 200:  # http.client takes no list, of equal ones either
             self.length = int(lengths[0])
             self.will_close = self._check_close()
-
-    def _announces(self) -> bool:
-        return self.headers.get("Content-Length", "0").strip() != "0"
 
     def _check_close(self) -> bool:
         # http.client looks at the first line alone.

@@ -309,9 +309,9 @@ class _Call:
         if self.redirects >= limit:
             self.refusal = f"it is one more than the {limit} that may be followed"
             return False
-        # What no name says to be a credential may be a version or a tenant, which can be part of a path.
-        other = {value for name, value in self.sent.headers.items() if not is_credential(name)}
-        secrets = self.secrets.union(credentials_sent(self.sent, self.asked)) - other
+        # What the caller set may be a version or a tenant, which can be part of a path.
+        own = {value for name, value in self.first.headers.items() if not is_credential(name)}
+        secrets = self.secrets.union(credentials_sent(self.sent, self.asked)) - own
         try:
             target = follow(self.request, raw.status, location)
         except Refused as refused:
