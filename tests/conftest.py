@@ -16,9 +16,14 @@ import servers.redis
 import servers.tls
 from distributions import Site
 from documents import Stage, staged
+from hypothesis import HealthCheck, settings
 
 from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
+
+# How fast an input is made says something of the machine, and nothing of the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_collection_finish() -> None:
