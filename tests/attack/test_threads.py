@@ -14,6 +14,7 @@ from cruds.demo.authorization import AuthorizationServer
 from cruds_auth_basic import Digest
 from cruds_auth_oauth2 import OAuth2
 from cruds_core import Client
+from cruds_core.testing.sharing import busy, in_child
 
 THREADS = 8
 
@@ -63,6 +64,21 @@ def test_a_token_is_cleared_while_it_is_used() -> None:
 
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(work, range(THREADS), timeout=60))
+
+
+def test_forked_at_any_step() -> None:
+    """A child reads, and gets a token, that is forked while other threads do so."""
+    with AuthorizationServer() as authority, DemoAPI(token=authority.is_active) as api:
+        auth = OAuth2(authority.token_url, authority.client_id, authority.client_secret, "read")
+        with Client(api.url, auth=auth) as client:
+
+            def work() -> None:
+                assert auth.renew(auth.access_token())
+                assert client.read("things") == []
+
+            work()  # else a child may wait for what another thread was importing
+            with busy(4, work):
+                assert all(in_child(work) for _ in range(50))
 
 
 def test_closed_while_it_is_used() -> None:

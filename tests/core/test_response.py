@@ -3,8 +3,11 @@
 import copy
 import json
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -51,6 +54,19 @@ def test_data_is_one_object() -> None:
     response.data["a"].append(1)
     assert response.data == {"a": [1]}
     assert response.content == b'{"a": []}'
+
+
+def test_answers_are_decoded_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer waits for another to be decoded; a forked child would wait for a thread that it has not."""
+    both = threading.Barrier(2)
+
+    def decode(content: bytes, content_type: str | None) -> int:
+        return both.wait(timeout=10)
+
+    monkeypatch.setattr("cruds_core.response.decode", decode)
+    with ThreadPoolExecutor(2) as threads:
+        answers = [answered(reply(200, b"1")), answered(reply(200, b"2"))]
+        assert sorted(threads.map(attrgetter("data"), answers)) == [0, 1]
 
 
 @pytest.mark.parametrize("status", [200, 400])

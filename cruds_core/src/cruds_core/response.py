@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from urllib3 import Retry
@@ -54,10 +53,16 @@ class Response:
         self.attempts = attempts
         self._deserialize = deserialize
 
-    @cached_property
+    # The cached_property of Python 3.11 has one lock for all answers, which a forked child may find held.
+    @property
     def data(self) -> Any:
         """The decoded content, which is a JSON value, or bytes where it is not JSON."""
-        return decode(self.content, self.headers.get("Content-Type")) if self._deserialize else self.content
+        if not self._deserialize:
+            return self.content
+        known = self.__dict__
+        if "data" not in known:
+            known.setdefault("data", decode(self.content, self.headers.get("Content-Type")))
+        return known["data"]
 
     @property
     def problem(self) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import threading
 import warnings
 from collections import Counter
@@ -161,8 +162,8 @@ def at_once(count: int, call: Callable[[int], object]) -> None:
 
 @contextmanager
 def busy(count: int, call: Callable[[], object]) -> Generator[None]:
-    """Call something again and again in so many threads."""
-    stop = threading.Event()
+    """Call something again and again in so many threads, which change places as often as CPython can."""
+    stop, interval = threading.Event(), sys.getswitchinterval()
 
     def run() -> None:
         while not stop.wait(0.001):
@@ -170,9 +171,11 @@ def busy(count: int, call: Callable[[], object]) -> Generator[None]:
 
     with ThreadPoolExecutor(count) as pool:
         running = [pool.submit(run) for _ in range(count)]
+        sys.setswitchinterval(1e-6)
         try:
             yield
         finally:
+            sys.setswitchinterval(interval)
             stop.set()
         for each in running:
             each.result()
