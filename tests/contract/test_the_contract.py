@@ -22,8 +22,9 @@ WRONG = Plugins([EntryPoint(wrong.name, wrong_schemes.__name__, "cruds.auth") fo
 
 @pytest.fixture
 def limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer seconds until something is held to be stuck, as some of them are."""
+    """Fewer seconds until something is held to be stuck, as some of them are, and fewer children."""
     monkeypatch.setattr(sharing, "LIMIT", 5.0)
+    monkeypatch.setattr(sharing, "FORKS", 1)
 
 
 def checks_of(contract: type[AuthContract]) -> list[str]:

@@ -221,7 +221,7 @@ JSON = st.recursive(
 
 
 @given(JSON.filter(lambda value: value is not None))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_any_json_value_makes_the_round_trip(value: Any) -> None:
     """What is sent as JSON is read back as the same value, by a server and by us."""
     with Fault(reply(200)) as server, Client(server.url, retries=0) as client:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pytest
 from servers.apache import Apache
@@ -102,6 +102,20 @@ def test_a_file_without_a_name_is_sent_under_the_name_of_its_field() -> None:
     assert content_of({"a": io.BytesIO(b"x")}) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("a://[.txt", "text/plain"),
+        ("//[.txt", "text/plain"),
+        ("data:text/html,x.png", "image/png"),
+        ("a?.x#.txt", "text/plain"),
+    ],
+)
+def test_the_name_of_a_file_is_no_url(name: str, content_type: str) -> None:
+    """The type is that of the last suffix, whatever a URL of these characters would mean."""
+    assert f"Content-Type: {content_type}\r\n".encode() in content_of({"a": (name, b"x")})
+
+
 def test_one_file_can_stand_in_several_fields() -> None:
     """The same open file may be given twice, and is sent whole each time."""
     file = io.BytesIO(b"content")
@@ -130,7 +144,11 @@ BAD_FIELDS: dict[str, Any] = {
     "surrogate in text": {"a": "\ud800"},
     "surrogate in the name": {"\ud800": "x"},
     "surrogate in the filename": {"a": ("\udcff.txt", b"x")},
+    "number as type": {"a": ("a.txt", b"x", 5)},
     "line break in the type": {"a": ("a.txt", b"x", "text/plain\r\nX-Own: 1")},
+    "line break in a header": [field("a", b"x", **{"X-Own": "1\n2"})],
+    "line break in the name of a header": [field("a", b"x", **{"X\r\nX-Own": "1"})],
+    "number in a header": [field("a", b"x", **cast("Any", {"X-Own": 1}))],
 }
 
 

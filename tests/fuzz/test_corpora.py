@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzz.targets import CORPUS, TARGETS
@@ -60,9 +60,7 @@ def test_what_is_like_the_corpus(name: str) -> None:
     part = st.builds(cut, whole, st.integers(0, 40), st.integers(0, 200))
     piece = whole | part | st.binary(max_size=6)
 
-    @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+    @settings(max_examples=EXAMPLES, database=None)
     @given(st.lists(piece, min_size=1, max_size=5))
     def check(pieces: list[bytes]) -> None:
         TARGETS[name](b"".join(pieces))

@@ -300,7 +300,6 @@ def check(name: str, call: Callable[..., object], options: dict[str, Any]) -> No
 
     @settings(
         max_examples=EXAMPLES * max(1, len(options) // 4),
-        deadline=None,
         database=None,
         suppress_health_check=QUIET,
     )

@@ -55,7 +55,7 @@ PARSERS = [unconnected(), unconnected(issuer=ISSUER), unconnected(issuer=ISSUER,
 @given(URLS)
 @example(f"{CALLBACK}?code=\ud800&state=s")
 @example(f"{CALLBACK}?code=c&state=\ud800&iss={ISSUER}")
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_url_gives_a_code_and_a_state_or_one_error(auth: OAuth2, url: str) -> None:
     """A redirect URL gives two texts that are not empty, or OAuthAuthorizationError, and nothing else."""
     answer: tuple[str, str] | None = None
@@ -74,7 +74,7 @@ def test_any_url_gives_a_code_and_a_state_or_one_error(auth: OAuth2, url: str) -
 
 
 @given(WORDS, WORDS, st.dictionaries(st.sampled_from(["x", "session_state", "tag"]), WORDS), WORDS)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_answer_is_read_as_it_was_written(
     code: str, state: str, others: dict[str, str], fragment: str
 ) -> None:
@@ -89,7 +89,7 @@ def test_any_answer_is_read_as_it_was_written(
 
 
 @given(WORDS, st.none() | WORDS)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_refusal_is_read_as_it_was_written(error: str, description: str | None) -> None:
     """Whatever a refusal says, the error says it too, and a code beside it changes nothing."""
     said = {"error": error, "state": "s", "code": "c"}
@@ -103,7 +103,7 @@ def test_any_refusal_is_read_as_it_was_written(error: str, description: str | No
 
 
 @given(TEXTS, TEXTS)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_state_that_is_not_pending_is_refused(code: str, state: str) -> None:
     """An exchange with a state that nobody waits for is a RuntimeError, before anything is sent."""
     with pytest.raises((OAuthStateError, OAuthAuthorizationError)):
@@ -118,7 +118,7 @@ def server() -> Iterator[AuthorizationServer]:
 
 
 @given(TEXTS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_code_that_was_not_given_is_one_error(server: AuthorizationServer, code: str) -> None:
     """A code that the server never gave is OAuthAccessTokenError, and no token is held."""
     auth = OAuth2(
@@ -144,7 +144,7 @@ def octets(text: str) -> bytes:
 
 
 @given(TEXTS | st.tuples(TEXTS, st.sampled_from([".", "..", "=="]), TEXTS).map("".join))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_text_is_no_sealed_request(text: str) -> None:
     """A text that nobody sealed is OAuthStateError."""
     with pytest.raises(OAuthStateError, match="cannot be opened"):
@@ -155,7 +155,7 @@ def test_any_text_is_no_sealed_request(text: str) -> None:
 @example(0, 0, ".")
 @example(0, 0, "=.")
 @example(1000, 1000, ".")
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_other_sealed_request_is_refused(start: int, end: int, other: str) -> None:
     """A sealed request with something else in place of any part of it is OAuthStateError."""
     sealed = PARSERS[0].authorization_request().sealed
@@ -166,7 +166,7 @@ def test_any_other_sealed_request_is_refused(start: int, end: int, other: str) -
 
 
 @given(URLS)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_other_url_is_refused(url: str) -> None:
     """A sealed request with a URL that does not answer it is one of two errors, and nothing is sent."""
     with pytest.raises((OAuthStateError, OAuthAuthorizationError)) as caught:

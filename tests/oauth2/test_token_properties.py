@@ -125,7 +125,7 @@ def assert_usable(token: Token | None) -> None:
 @example({"access_token": "a", "expires_in": 10**400}, 200, "utf-8", "application/json")
 @example({"access_token": "a", "authorization_details": "[" * 5000}, 200, "utf-8", "application/json")
 @example({"error": {"a": ["b"] * 3}}, 200, "utf-16", "text/plain")
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_any_json(server: Fault, answer: Any, status: int, encoding: str, kind: str) -> None:
     """Any JSON value with any status is a token or one error; no status but 2xx brings a token."""
     content = json.dumps(answer, ensure_ascii=encoding == "utf-8").encode(encoding, "surrogatepass")
@@ -137,7 +137,7 @@ def test_any_json(server: Fault, answer: Any, status: int, encoding: str, kind: 
 
 
 @given(GOOD, STATUSES, st.sampled_from(KINDS[2:4]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_form(server: Fault, members: dict[str, Any], status: int, kind: str) -> None:
     """Any form with any status is a token or one error."""
     content = urlencode(members, errors="replace").encode()
@@ -148,7 +148,7 @@ def test_any_form(server: Fault, members: dict[str, Any], status: int, kind: str
 @given(st.binary(max_size=60), STATUSES, st.sampled_from(KINDS))
 @example(codecs.BOM_UTF16_LE, 200, "application/json")
 @example(b"\xef\xbb\xbf", 500, "application/json")
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_content(server: Fault, content: bytes, status: int, kind: str) -> None:
     """Any bytes as the content of an answer are one error."""
     error = outcome(server, reply(status, content, Content_Type=kind))
@@ -166,7 +166,7 @@ def test_any_content(server: Fault, content: bytes, status: int, kind: str) -> N
 @example(b"HTTP/1.1 ", b"100 Continue\r\n\r\n", End.CLOSE)
 @example(b"HTTP/1.1 200 OK\r\n", b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcde", End.CLOSE)
 @example(b"HTTP/1.1 200 OK\r\n", b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", End.CLOSE)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_bytes(server: Fault, head: bytes, noise: bytes, end: End) -> None:
     """Any bytes in place of an answer are one error."""
     assert outcome(server, head + noise, end) is not None
@@ -194,7 +194,7 @@ HOLDERS = st.recursive(st.none() | TEXTS, marked, max_leaves=8)
 
 @given(HOLDERS, STATUSES, st.sampled_from(ENCODINGS), st.sampled_from(KINDS))
 @example([{"access_token": MARKED}], 500, "utf-16", "application/json")
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_no_token_in_an_error(server: Fault, answer: Any, status: int, encoding: str, kind: str) -> None:
     """Where tokens come with an error, wherever in its JSON, none of them is in what the error says."""
     error = outcome(server, reply(status, json.dumps(answer).encode(encoding), Content_Type=kind))
@@ -203,7 +203,7 @@ def test_no_token_in_an_error(server: Fault, answer: Any, status: int, encoding:
 
 
 @given(HOLDERS, STATUSES, st.sampled_from(KINDS), st.integers(1, 3))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_no_token_in_half_an_error(server: Fault, answer: Any, status: int, kind: str, missing: int) -> None:
     """Where the end of the JSON is missing, no token is in what the error says, either."""
     error = outcome(server, reply(status, json.dumps(answer).encode()[:-missing], Content_Type=kind))
@@ -212,7 +212,7 @@ def test_no_token_in_half_an_error(server: Fault, answer: Any, status: int, kind
 
 
 @given(SENDABLE.filter(bool), SENDABLE.filter(bool))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_credentials(server: Fault, client_id: str, secret: str) -> None:
     """Any id and secret are read back the same by a server that decodes them (RFC 6749, section 2.3.1)."""
     server.scripts[:] = [GRANTED]
@@ -234,7 +234,7 @@ def test_any_credentials(server: Fault, client_id: str, secret: str) -> None:
     SENDABLE,
     st.dictionaries(SENDABLE.filter(bool), SENDABLE | st.lists(SENDABLE, max_size=3)),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_parameters(server: Fault, username: str, password: str, params: dict[str, Any]) -> None:
     """Any username, password and further parameters are read back the same, in their order."""
     server.scripts[:] = [GRANTED]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from urllib3.fields import RequestField
+from urllib3.fields import RequestField, guess_content_type
 from urllib3.filepost import choose_boundary
 
 from .exceptions import ContentError
@@ -179,9 +179,10 @@ def _fields(fields: Fields) -> Iterator[tuple[str, RequestField]]:
     entries = cast("Any", items)
     for item in entries:
         name, field = ("RequestField", item) if isinstance(item, RequestField) else _field(item)
-        if any(re.search(r"[\r\n\0]", value or "") for value in field.headers.values()):
-            msg = "a header of one of files holds a line break"
-            raise ContentError(msg)
+        for header, value in field.headers.items():
+            if not isinstance(value, str | None) or re.search(r"[\r\n\0]", f"{header}{value}"):
+                msg = f"the header {header!r} of one of files must be text without a line break"
+                raise ContentError(msg)
         yield name, field
 
 
@@ -193,9 +194,15 @@ def _field(pair: Any) -> tuple[str, RequestField]:
     if is_reader(value):  # a bare file is sent under its own name
         path = getattr(value, "name", None)
         value = (PurePath(path).name if isinstance(path, str) else name, value)
-    if _is_tuple(value) and not (_is_tuple(value, 2, 3) and isinstance(value[0], (str, type(None)))):
+    if _is_tuple(value) and not (
+        _is_tuple(value, 2, 3) and all(isinstance(item, str | None) for item in (value[0], *value[2:]))
+    ):
         msg = f'files["{name}"] must be data, (filename, data) or (filename, data, type) (got {_kind(value)})'
         raise ContentError(msg)
+    if _is_tuple(value, 2) and value[0] is not None:
+        # urllib3 would have the name read as a URL, which "report://[1].txt" cannot be.
+        filename, data = value
+        value = filename, data, guess_content_type(f"./{filename}")
     return name, RequestField.from_tuples(name, value)
 
 
