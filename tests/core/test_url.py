@@ -370,7 +370,20 @@ def test_params_are_added_to_the_query_of_the_uri(uri: str, query: str) -> None:
     assert BaseURL(BASE).join(uri, {"a": "ü"}) == f"{BASE}things{query}"
 
 
-BAD_PARAMS: list[Any] = ["a=1", b"b=1", 5, 0, "", [1], ["ab"], [("a", 1, 2)], {"a": {"b": 1}}, {"a": [{}]}]
+BAD_PARAMS: list[Any] = [
+    "a=1",
+    b"b=1",
+    5,
+    0,
+    "",
+    [1],
+    ["ab"],
+    [("a", 1, 2)],
+    {"a": {"b": 1}},
+    {"a": [{}]},
+    {"a": [1, [2]]},
+    {"a": [()]},
+]
 
 
 @pytest.mark.parametrize("params", BAD_PARAMS)

@@ -376,6 +376,9 @@ FOUND: list[tuple[str, str, Callable[[], Any]]] = [
     ("Request", "headers", lambda: [None]),
     ("Request", "headers", lambda: {"a": "", None: True}),
     ("create", "params", lambda: {"a": "\ud800"}),
+    ("read", "params", lambda: {"a": nested(100_000)}),
+    ("create", "files", lambda: {"": ("a://[", None)}),
+    ("create", "files", lambda: {"": (None, "x", 1)}),
     ("create", "files", lambda: {"a": urllib3.Retry()}),
 ]
 

@@ -622,8 +622,14 @@ CALLS: dict[str, Call] = {
     ),
     "params with a mapping": Call(
         lambda at: client(at).read("anything", {"a": {"b": 1}}),
-        "A mapping in `params`",
+        "A mapping, or a list in a list, in `params`",
         sent("GET /anything?a=%7B%27b%27%3A+1%7D"),
+        refused("TypeError"),
+    ),
+    "params with a list in a list": Call(
+        lambda at: client(at).read("anything", {"a": [1, [2]]}),
+        "A mapping, or a list in a list, in `params`",
+        sent("GET /anything?a=%5B1%2C+%5B2%5D%5D"),
         refused("TypeError"),
     ),
     "params beside a query": Call(

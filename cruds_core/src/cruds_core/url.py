@@ -214,7 +214,7 @@ def encode_query(params: Params | None) -> str:
     """Parameters as application/x-www-form-urlencoded text.
 
     Raises:
-        TypeError: ``params`` is neither a mapping nor pairs, or a value is a mapping.
+        TypeError: ``params`` is neither a mapping nor pairs, or a value is a mapping, or holds a list.
         ValueError: A name or a value holds a lone surrogate.
     """
     if params is None:
@@ -250,8 +250,9 @@ def _items(params: Params) -> Iterable[tuple[Any, Any]]:
 def _parameter(name: object, value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Mapping):
-        msg = f"params[{name!r}] is a mapping, which has no form in a query; encode it as a str"
+    if isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        kind = "a mapping" if isinstance(value, Mapping) else "a sequence in another"
+        msg = f"params[{name!r}] is {kind}, which has no form in a query; encode it as a str"
         raise TypeError(msg)
     return value
 
