@@ -127,7 +127,6 @@ def objects() -> st.SearchStrategy[Any]:
         lambda: memoryview(b"x"),
         lambda: memoryview(b"abcd").cast("I"),
         lambda: ValueError("x"),
-        lambda: NotImplemented,
         lambda: ...,
         lambda: urllib3.Retry(),
         lambda: urllib3.Timeout(connect=1),
