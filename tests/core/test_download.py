@@ -1,5 +1,6 @@
 """Downloads: under a safe name, whole or not at all, over no other file, in constant memory."""
 
+import errno
 import gzip
 import os
 import re
@@ -196,6 +197,25 @@ def test_a_server_cannot_choose_the_folder(tmp_path: Path, text: str) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "b"]
 
 
+@pytest.fixture(params=[True, False], ids=["links", "no links"])
+def links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system with hard links, or one without."""
+
+    def link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "as of vfat")
+
+    if not request.param:
+        monkeypatch.setattr(os, "link", link)
+
+
+@pytest.mark.usefixtures("links")
+def test_one_file_is_left(tmp_path: Path) -> None:
+    """What is left of a download is its file, with or without hard links."""
+    download(tmp_path, answer())
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("url.txt", b"content")]
+
+
+@pytest.mark.usefixtures("links")
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "dangling link"])
 def test_nothing_is_replaced(tmp_path: Path, kind: str) -> None:
     """A download replaces no file, folder or link, and leaves the one that is there as it is."""
@@ -217,6 +237,7 @@ def test_nothing_is_replaced(tmp_path: Path, kind: str) -> None:
     assert not path.is_file() or path.read_bytes() == b"mine"
 
 
+@pytest.mark.usefixtures("links")
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     """A file that somebody else makes during the download is not replaced either."""
     path = tmp_path / "url.txt"

@@ -87,11 +87,19 @@ class FileSink:
 
 
 def _publish(part: Path, path: Path) -> None:
+    """Give a file its name, unless somebody has taken that since. What interrupts leaves all of it, or none."""
     try:
-        path.touch(exist_ok=False)  # takes the name, if nobody has since
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            path.touch(exist_ok=False)
+            part.replace(path)
+        else:
+            part.unlink()
     except FileExistsError:
         raise FileExistsError(_taken(path)) from None
-    part.replace(path)
 
 
 def safe_name(text: str) -> str:
