@@ -2,13 +2,16 @@
 
 import itertools
 import multiprocessing
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from attack.server import serve
+from cryptography.fernet import Fernet
 from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
 from cruds_auth_basic import Digest
@@ -106,3 +109,37 @@ def test_a_spawned_process() -> None:
     """A process that is spawned reads, too; for those that are forked see test_pool.py."""
     with serve() as url, multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply_async(read, [url]).get(60) == "thing"
+
+
+FIRST = """
+import sys
+from contextlib import suppress
+from cruds_auth_oauth2 import FileStore, OAuth2
+from cruds_core import Client, CrudsError
+
+token_url, api_url, folder, key = sys.argv[1:]
+store = {"store": FileStore(folder), "encryption_key": key}
+auth = OAuth2(token_url, "a client", lambda: "a secret", "read", **store)
+unknown = OAuth2(token_url, "another", "of no use", "read")
+with Client(api_url, auth=auth) as client:
+    before = set(sys.modules)
+    client.read("health")
+    client.create("things", {"name": "a thing"})
+    client.download("health", folder)
+    with suppress(CrudsError):
+        client.create("things", None, files={"file": ("name.txt", b"content")})
+    with suppress(CrudsError):
+        unknown.access_token()
+    print(sorted(set(sys.modules) - before))
+"""
+
+
+def test_the_first_request_imports_nothing(tmp_path: Path) -> None:
+    """A first request imports nothing: a child that was forked meanwhile would wait for it for ever."""
+    client = {"client_id": "a client", "client_secret": "a secret"}
+    with AuthorizationServer(**client) as authority, DemoAPI(token=authority.is_active) as api:
+        urls = [authority.token_url, api.url]
+        arguments = [*urls, str(tmp_path / "tokens"), Fernet.generate_key().decode()]
+        command = [sys.executable, "-c", FIRST, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

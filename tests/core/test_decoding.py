@@ -35,9 +35,9 @@ def assert_same(content: bytes) -> None:
 def standard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """There is no orjson."""
     monkeypatch.setitem(sys.modules, "orjson", None)
-    decoding._orjson_loads.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    decoding.orjson_loads.cache_clear()
     yield
-    decoding._orjson_loads.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    decoding.orjson_loads.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def load_json(content: bytes) -> Any:
     Raises:
         ValueError: It is not JSON, nests too deep, or holds a number too long to convert.
     """
-    loads = _orjson_loads()
+    loads = orjson_loads()
     if loads is not None and _LONG not in content.translate(_DIGITS):
         with suppress(ValueError):
             return loads(content)
@@ -39,8 +39,8 @@ def load_json(content: bytes) -> Any:
 
 
 @functools.cache
-def _orjson_loads() -> Callable[[bytes], Any] | None:
-    """What reads JSON in orjson, if that is installed; imported at its first use, as it would slow ours."""
+def orjson_loads() -> Callable[[bytes], Any] | None:
+    """What reads JSON in orjson, if that is installed; imported by the first Client, as it would slow ours."""
     try:
         import orjson
     except ImportError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 import os
 import queue
@@ -19,6 +20,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from . import connection
 from .deadline import running
+from .decoding import orjson_loads
 from .url import split_plain, without_query
 
 if TYPE_CHECKING:
@@ -55,6 +57,11 @@ class Pool:
         #: The Retry that the user's manager was made with, or None.
         self.retry: urllib3.Retry | None = self.manager.connection_pool_kw.get("retries")
         _pools.add(self)
+        # What a first request would import. A child that is forked while another thread does so would wait
+        # for ever: CPython does not make the lock of a module anew.
+        for name in ("encodings.idna", "html"):
+            importlib.import_module(name)
+        orjson_loads()
 
     def urlopen(self, request: Request) -> BaseHTTPResponse:
         """Send the request once and return the answer with its content unread.
