@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from attack.server import serve
-from cryptography.fernet import Fernet
 from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
 from cruds_auth_basic import Digest
@@ -136,8 +136,10 @@ with Client(api_url, auth=auth) as client:
 
 def test_the_first_request_imports_nothing(tmp_path: Path) -> None:
     """A first request imports nothing: a child that was forked meanwhile would wait for it for ever."""
-    client = {"client_id": "a client", "client_secret": "a secret"}
-    with AuthorizationServer(**client) as authority, DemoAPI(token=authority.is_active) as api:
+    with (
+        AuthorizationServer(client_id="a client", client_secret="a secret") as authority,
+        DemoAPI(token=authority.is_active) as api,
+    ):
         urls = [authority.token_url, api.url]
         arguments = [*urls, str(tmp_path / "tokens"), Fernet.generate_key().decode()]
         command = [sys.executable, "-c", FIRST, *arguments]

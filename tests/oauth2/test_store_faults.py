@@ -1,8 +1,11 @@
 """A store that is down, slow, full or corrupt: the token that lives is used, or an error says what to do."""
 
+import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from cruds.demo.authorization import AuthorizationServer
 from cruds_auth_oauth2 import OAuth2, OAuthAccessTokenError, OAuthStoreError, TokenStore
 from cruds_core import RequestError
 from cruds_core.testing.server import Reply
+from cruds_core.testing.sharing import in_child
 
 KEY, OTHER_KEY = (Fernet.generate_key().decode() for _ in range(2))
 NEAR, GONE = 3310.0, 3700.0  # seconds after the sign-in: the token is to be renewed ahead, and has expired
@@ -238,6 +242,86 @@ def test_somebody_else_has_rotated(
     assert [auth.access_token()] == answers
     assert common.scheme().access_token() == answers[0]
     assert [request["status"] for request in authority.token_requests] == [200, 400]
+
+
+class Interrupted(Halting):
+    """A store in whose save something happens, once."""
+
+    before = after = staticmethod(lambda: None)
+
+    def save(self, key: str, record: str, lifetime: float | None) -> None:
+        """Keep it."""
+        before, after = self.before, self.after
+        self.before = self.after = lambda: None
+        before()
+        self.store.save(key, record, lifetime)
+        after()
+
+
+def interrupted(common: Setting) -> tuple[OAuth2, Interrupted]:
+    """Returns a scheme with such a store, and the store."""
+    stores: list[Interrupted] = []
+
+    def wrap(store: TokenStore) -> Interrupted:
+        stores.append(Interrupted(store))
+        return stores[0]
+
+    return common.scheme(wrap), stores[0]
+
+
+def ctrl_c() -> None:
+    """Raise what a signal does."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_a_save_that_is_interrupted(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None], moment: str
+) -> None:
+    """A token whose save a signal interrupts is saved: the refresh token before it is used up."""
+    common = setting(authority, place.store)
+    common.sign_in(authority)
+    auth, store = interrupted(common)
+    auth.access_token()
+    at(GONE)
+    setattr(store, moment, ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        auth.access_token()
+    assert auth.access_token() == common.scheme().access_token()
+    assert [request["status"] for request in authority.token_requests] == [200]
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_forked_in_the_midst_of_a_save(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None]
+) -> None:
+    """A child that is forked while another thread saves a token waits for that one, and has it."""
+    common = setting(authority, place.store)
+    common.sign_in(authority)
+    auth, store = interrupted(common)
+    auth.access_token()
+    at(GONE)
+    saving, (forked, tell) = threading.Event(), os.pipe()
+
+    def wait() -> None:
+        saving.set()
+        os.read(forked, 1)
+
+    def child() -> None:
+        os.write(tell, b"!")
+        assert authority.is_active(auth.access_token())
+        assert auth.access_token() == common.scheme().access_token()
+
+    store.before = wait
+    with ThreadPoolExecutor(1) as pool:
+        renewed = pool.submit(auth.access_token)
+        assert saving.wait(20)
+        assert in_child(child)
+        assert authority.is_active(renewed.result(20))
+    os.close(forked)
+    os.close(tell)
+    assert [request["status"] for request in authority.token_requests] == [200]
 
 
 class Distant(Unlocked):

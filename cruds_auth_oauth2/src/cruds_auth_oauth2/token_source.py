@@ -65,7 +65,7 @@ class TokenSource:
         self._refresh = refresh
         self._place = place
         self._token: Token | None = None
-        self._unsaved = False  # whether the token that is held could not be saved
+        self._unsaved: Token | None = None  # is being saved, or could not be
         self._lock = RenewalLock(scheme)
         self._spent: Token | None = None  # whose refresh token is of no more use
         self._unsure: Token | None = None  # lives, and its refresh may have been carried out
@@ -107,7 +107,7 @@ class TokenSource:
                 return self._renew(token)
             except OAuthAccessTokenError as error:
                 if self._first is None and _has_ended(error):
-                    self._token, self._unsaved = None, False
+                    self._token = self._unsaved = None
                 raise
 
     def give_up(self, end: Callable[[Token], None] | None = None) -> None:
@@ -120,15 +120,15 @@ class TokenSource:
         with self._lock:
             held = self._token
             if end is None:
-                self._token, self._unsaved = None, False
+                self._token = self._unsaved = None
             with nullcontext() if place is None else place.locked():
-                if place is not None and end is not None and not self._unsaved:
-                    held = place.load() or held
+                if place is not None and end is not None:
+                    held = self._find(place) or held
                 if held is not None and end is not None:
                     end(held)
                 if place is not None:
                     place.delete()
-                self._token, self._unsaved = None, False
+                self._token = self._unsaved = None
 
     def put(self, token: Token) -> None:
         """Hold a token that came another way."""
@@ -136,7 +136,7 @@ class TokenSource:
             self._token = token
             self._quiet_until = -math.inf
             if self._place is not None:
-                self._unsaved = True
+                self._unsaved = token
                 try:
                     with self._place.locked():
                         self._place.check()
@@ -232,14 +232,21 @@ class TokenSource:
 
     def _find(self, place: StoredToken) -> Token | None:
         """The token in the store, unless the one that is held is newer, and could not be saved."""
-        return None if self._unsaved else place.load()
+        # Another one is unsaved where this process was forked, or a signal raised, during its save.
+        is_unsaved = self._unsaved is not None and self._unsaved is self._token
+        return None if is_unsaved else place.load()
 
     def _keep(self, place: StoredToken, token: Token) -> None:
         """Save a token before it is used. If that fails, it serves this process alone."""
-        self._unsaved = True
+        self._unsaved = token
         try:
-            place.save(token, time.time())
-            self._unsaved = False
+            try:
+                place.save(token, time.time())
+            except BaseException as error:
+                if not isinstance(error, Exception):  # a signal, and what was there before is used up
+                    place.save(token, time.time())
+                raise
+            self._unsaved = None
         except CrudsError as error:
             logger.warning(_ALONE, error)
             place.withdraw()  # a refresh token that was used must not be used by another
@@ -252,7 +259,7 @@ class TokenSource:
                 # Somebody may have refreshed without the lock, or after its lease.
                 refusal = error if _is_refused(error, else_has=self._first) else None
                 if refusal and (found := self._reread()) is not None and found is not held:
-                    self._unsaved = False
+                    self._unsaved = None
                     return found if found.is_valid(time.time()) else self._obtain(found)
                 if refusal or (self._first is not None and _may_have_acted(error)):
                     self._spent = held

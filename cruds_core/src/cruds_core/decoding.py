@@ -40,7 +40,7 @@ def load_json(content: bytes) -> Any:
 
 @functools.cache
 def orjson_loads() -> Callable[[bytes], Any] | None:
-    """What reads JSON in orjson, if that is installed; imported by the first Client, as it would slow ours."""
+    """What reads JSON in orjson, if that is installed; imported with the first Client."""
     try:
         import orjson
     except ImportError:

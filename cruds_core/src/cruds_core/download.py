@@ -87,7 +87,7 @@ class FileSink:
 
 
 def _publish(part: Path, path: Path) -> None:
-    """Give a file its name, unless somebody has taken that since. What interrupts leaves all of it, or none."""
+    """Give a file its name, unless somebody has it by now. Interrupted, it leaves all of the file or none."""
     try:
         try:
             os.link(part, path)
