@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from cruds.demo.api import DemoAPI
 from cruds.demo.authorization import AuthorizationServer
 from cruds_auth_basic import Digest
 from cruds_auth_oauth2 import OAuth2
-from cruds_core import Client
+from cruds_core import AuthABC, Client, Request
 from cruds_core.testing.sharing import busy, in_child
 
 THREADS = 8
@@ -97,6 +98,40 @@ def test_closed_while_it_is_used() -> None:
 
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(work, range(THREADS), timeout=60))
+
+
+class Watching(AuthABC):
+    """Notes one of the headers of each request."""
+
+    def __init__(self) -> None:
+        self.seen: set[str | None] = set()
+
+    def authenticate(self, request: Request) -> None:
+        self.seen.add(request.headers.get("X-Version"))
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_headers_are_changed_while_they_are_used(replaces: bool) -> None:
+    """Headers for every request that a thread changes, or puts in place of others, are whole for the others."""
+    auth, whole = Watching(), {f"X-{number}": "some" for number in range(40)} | {"X-Version": "1"}
+    with serve() as url, Client(url, auth=auth) as client:
+        client.request_headers = whole
+
+        def change() -> None:
+            if replaces:
+                client.request_headers = whole
+                return
+            others = [f"X-Other-{number}" for number in range(40)]
+            for name in others:
+                client.request_headers[name] = "some"
+            for name in others:
+                client.request_headers.discard(name)
+
+        with busy(2, change):
+            for _ in range(300):
+                client.read("ok")
+                pickle.dumps(client.request_headers)
+    assert auth.seen == {"1"}
 
 
 def read(url: str) -> str:

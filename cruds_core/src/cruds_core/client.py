@@ -143,8 +143,9 @@ class Client:
 
     @request_headers.setter
     def request_headers(self, headers: Mapping[str, str]) -> None:
-        self._request_headers = Headers()
-        self._request_headers.override(headers)
+        changed = Headers()
+        changed.override(headers)
+        self._request_headers = changed  # at once: other threads send requests
 
     @property
     def status_ignore(self) -> set[int]:
@@ -365,7 +366,7 @@ class Client:
         default = Headers.default(json=self.serialize and sink is None)
         request = Request(method, self._base.join(uri, params), default)
         if self._request_headers:
-            request.headers.override(self._request_headers)
+            request.headers.override(self._request_headers.copy())
         if headers is not None:
             request.headers.override(headers)
         # No local variable: a traceback would show it.

@@ -65,7 +65,8 @@ class Headers(HTTPHeaderDict):
     def copy(self) -> Self:
         """Headers of its own. As in urllib3, but without a look-up for each name."""
         copied = type(self)()
-        copied._container = {key: [*lines] for key, lines in self._container.items()}
+        # All at once: another thread may change those of a Client.
+        copied._container = {key: [*lines] for key, lines in dict(self._container).items()}
         return copied
 
     def __copy__(self) -> Self:
@@ -75,10 +76,11 @@ class Headers(HTTPHeaderDict):
         return type(self)(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if credentials := [name for name in self if is_credential(name)]:
+        held = list(self.copy().iteritems())
+        if credentials := [name for name, _ in held if is_credential(name)]:
             msg = f'headers with credentials ("{credentials[0]}") are never pickled; give them as auth='
             raise TypeError(msg)
-        return type(self), (list(self.iteritems()),)
+        return type(self), (held,)
 
     @classmethod
     def default(cls, *, json: bool) -> Headers:
