@@ -112,7 +112,7 @@ class Watching(AuthABC):
 
 @pytest.mark.parametrize("replaces", [False, True])
 def test_headers_are_changed_while_they_are_used(replaces: bool) -> None:
-    """Headers for every request that a thread changes, or puts in place of others, are whole for the others."""
+    """Headers for every request that a thread changes or replaces are whole for the others."""
     auth, whole = Watching(), {f"X-{number}": "some" for number in range(40)} | {"X-Version": "1"}
     with serve() as url, Client(url, auth=auth) as client:
         client.request_headers = whole
