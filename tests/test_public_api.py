@@ -35,7 +35,7 @@ MODULES = [
 # What our own distributions import from the core beside what it lists in __all__. They require any core of
 # this major version, so these stay as long as it does.
 KEPT = {
-    "arguments": {"flag", "manager", "seconds", "timeout", "verification", "whole"},
+    "arguments": {"flag", "manager", "path", "seconds", "timeout", "verification", "whole"},
     "decoding": {"load_json"},
     "event": {"default_observers"},
     "failure": {"is_final"},
@@ -44,7 +44,7 @@ KEPT = {
     "pool": {"Pool"},
     "retry": {"NOT_PROCESSED"},
     "secret": {"MASK", "SecretBytes", "SecretDict", "SecretText", "credentials_in", "fault_of", "hidden"}
-    | {"is_credential", "mask"},
+    | {"is_credential", "mask", "plain"},
     "status": {"phrase", "showable", "text_of"},
     "survey": {"SchemeReport", "State"},
     "testing.leaks": {"Leaks"},

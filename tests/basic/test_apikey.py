@@ -6,7 +6,8 @@ import pickle
 import socket
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, get_args
+from enum import Enum
+from typing import Any, Literal, cast, get_args
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -244,6 +245,25 @@ def test_unusable_key(location: Location, spoil: str) -> None:
         authenticated(ApiKey("name", lambda: spoil, location))
     assert KEY not in told(plain.value)
     assert KEY not in told(late.value) + left(late.value)
+
+
+@pytest.mark.parametrize("location", get_args(Location))
+def test_text_of_an_enumeration(location: Location) -> None:
+    """The text of a member of an Enum is sent, and not its name, be it the name or the key."""
+    text: Any = Enum("text", {"NAME": "a-name", "KEY": "a-key"}, type=str)
+    plain = authenticated(ApiKey("a-name", "a-key", location))
+    for key in (text.KEY, lambda: text.KEY):
+        sent = authenticated(ApiKey(text.NAME, key, location))
+        assert (sent.url, dict(sent.headers)) == (plain.url, dict(plain.headers))
+
+
+def test_cookie_header_that_is_no_text(echo: Server) -> None:
+    """A Cookie of another type is refused by name before the key is put beside it."""
+    with (
+        Client(echo.url, ApiKey(NAME, KEY, "cookie"), retries=0) as client,
+        pytest.raises(TypeError, match='"Cookie" must be a str'),
+    ):
+        client.read("x", headers={"Cookie": cast("Any", 1)})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import copy
 import pickle
 import traceback
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -48,6 +49,12 @@ def left(error: BaseException) -> str:
 def test_examples_of_the_rfc(username: str, password: str, expected: str) -> None:
     """The examples of RFC 7617 are sent as they are printed, in place of an Authorization that was there."""
     assert header(Basic(username, password)) == f"Basic {expected}"
+
+
+def test_texts_of_an_enumeration() -> None:
+    """The texts of members of an Enum are sent, and not their names."""
+    text: Any = Enum("text", {"USER": "Aladdin", "PASSWORD": "open sesame"}, type=str)
+    assert header(Basic(text.USER, text.PASSWORD)) == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 import inspect
 import json
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import urllib3
@@ -383,6 +385,13 @@ def test_headers_show_all_values() -> None:
         assert repr(client.request_headers) == "Headers({'Accept-Language': 'de, fr'})"
 
 
+class BadPath(os.PathLike[str]):
+    """A path that says a number where it is to say a text."""
+
+    def __fspath__(self) -> Any:
+        return 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -398,6 +407,11 @@ def test_headers_show_all_values() -> None:
         ({"timeout": "5"}, TypeError, "timeout"),
         ({"timeout": True}, TypeError, "timeout"),
         ({"timeout": (3, 5)}, TypeError, "timeout"),
+        ({"timeout": urllib3.Timeout(connect=float("nan"))}, ValueError, "timeout"),
+        ({"timeout": urllib3.Timeout(total=1, read=1e10)}, ValueError, "timeout"),
+        ({"timeout": urllib3.Timeout(total=float("inf"))}, ValueError, "timeout"),
+        ({"manager": urllib3.PoolManager(timeout=1e10)}, ValueError, "timeout of manager"),
+        ({"manager": urllib3.PoolManager(timeout=cast("Any", "5"))}, TypeError, "timeout of manager"),
         ({"retries": -1}, ValueError, "retries"),
         ({"retries": 1.5}, TypeError, "retries"),
         ({"retries": True}, TypeError, "retries"),
@@ -408,9 +422,11 @@ def test_headers_show_all_values() -> None:
         ({"retry_status_codes": 503}, TypeError, "retry_status_codes"),
         ({"retry_status_codes": ["503"]}, ValueError, "retry_status_codes"),
         ({"retry_status_codes": [99]}, ValueError, "retry_status_codes"),
+        ({"retry_status_codes": count(500)}, ValueError, "retry_status_codes"),
         ({"verify_ssl": None}, TypeError, "verify_ssl"),
         ({"verify_ssl": 0}, TypeError, "verify_ssl"),
         ({"verify_ssl": "no/such/file.pem"}, ValueError, "verify_ssl"),
+        ({"verify_ssl": BadPath()}, TypeError, "verify_ssl"),
         ({"max_response_size": 0}, ValueError, "max_response_size"),
         ({"max_response_size": None}, TypeError, "max_response_size"),
         ({"plugins": 5}, TypeError, "plugins"),
@@ -436,6 +452,7 @@ def test_bad_argument_of_a_client(arguments: dict[str, Any], error: type[Excepti
         ({"headers": {1: "b"}}, TypeError, "header"),
         ({"headers": {"X-A": 5}}, TypeError, '"X-A"'),
         ({"headers": {"X-A": None}}, TypeError, '"X-A"'),
+        ({"headers": {"Content-Type": 5}, "data": {}}, TypeError, '"Content-Type"'),
         ({"headers": {"X-A": "b\r\nX-B: c"}}, ValueError, '"X-A"'),
         ({"headers": {"X-A": "b\x00"}}, ValueError, '"X-A"'),
         ({"headers": {"X-A": "☃"}}, ValueError, '"X-A"'),
@@ -488,6 +505,7 @@ WRONG_AUTH: dict[str, tuple[Any, type[Exception]]] = {
     "no scheme": ({"username": "ada", "password": "hunter2"}, TypeError),
     "scheme of another type": ({"scheme": None, "password": "hunter2"}, TypeError),
     "unknown scheme": ({"scheme": "no-such-scheme", "password": "hunter2"}, UnknownSchemeError),
+    "name of an option is no text": ({"scheme": "basic", 1: "hunter2"}, TypeError),
     "option is missing": ({"scheme": "basic", "username": "ada"}, TypeError),
     "option is misspelt": (
         {"scheme": "basic", "username": "ada", "password": "x", "pasword": "hunter2"},

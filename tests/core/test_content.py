@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import urllib3
@@ -66,6 +66,13 @@ def deep(depth: int = 200_000) -> list[Any]:
     return value
 
 
+def released() -> memoryview:
+    """Returns a memoryview of nothing any more."""
+    view = memoryview(b"x")
+    view.release()
+    return view
+
+
 UNWRITABLE: dict[str, tuple[Any, str]] = {
     "NaN": ({"x": float("nan")}, "not JSON compliant"),
     "infinity": ([float("-inf")], "not JSON compliant"),
@@ -77,6 +84,7 @@ UNWRITABLE: dict[str, tuple[Any, str]] = {
     "bytes inside": ({"x": b"hunter2"}, "bytes is not JSON serializable"),
     "object": (object(), "object is not JSON serializable"),
     "key": ({(1, 2): "hunter2"}, "keys must be"),
+    "released memoryview": (released(), "data holds a memoryview that has been released"),
     "long integer": (10**DIGITS, "limit"),
 }
 
@@ -201,6 +209,13 @@ def test_serialize_off_returns_bytes(content: bytes, caplog: pytest.LogCaptureFi
     """With serialize=False an answer is always bytes, and nobody is warned."""
     assert read(content, serialize=False) == content
     assert caplog.records == []
+
+
+def test_serialize_that_is_no_boolean() -> None:
+    """An attribute that was set to None is as good as False."""
+    with Fault(reply(200, b"1")) as server, Client(server.url, retries=0) as client:
+        client.serialize = cast("Any", None)
+        assert client.read("x") == b"1"
 
 
 def test_an_error_is_decoded_by_the_same_rules(caplog: pytest.LogCaptureFixture) -> None:

@@ -378,16 +378,24 @@ def test_path_may_be_text(tmp_path: Path, as_text: bool) -> None:
     assert path == tmp_path / "url.txt"
 
 
+class BadPath(os.PathLike[str]):
+    """A path that says a number where it is to say a text."""
+
+    def __fspath__(self) -> Any:
+        return 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"path": "no/such/folder"}, NotADirectoryError, "path"),
         ({"path": __file__}, NotADirectoryError, "path"),
         ({"path": 5}, TypeError, "path"),
+        ({"path": BadPath()}, TypeError, "path must be a str or a path"),
         ({"filename": 5}, TypeError, "filename"),
         ({"uri": 5}, TypeError, "uri"),
     ],
-    ids=["no folder", "file", "path", "filename", "uri"],
+    ids=["no folder", "file", "path", "path of a number", "filename", "uri"],
 )
 def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     """A bad argument is an error that names it, before anything is asked for."""

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
@@ -49,10 +50,40 @@ def content_of(fields: Any) -> bytes:
     return text.replace(boundary_of(content_type).encode(), b"boundary")
 
 
+#: Its members are texts, but write their names where a text is made of them.
+Colour: Any = Enum("Colour", {"RED": "red"}, type=str)
+
+
+class Array:
+    """Has no truth, as an array of several numbers has none."""
+
+    def __bool__(self) -> bool:
+        raise ValueError
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([1, 2])
+
+
+class Forgetful(io.BytesIO):
+    """A file that does not say where it is, as one of codecs."""
+
+    def seek(self, *place: int) -> Any:
+        """Go there, and return nothing."""
+        super().seek(*place)
+
+
+def released() -> memoryview:
+    """Returns a memoryview of nothing any more."""
+    view = memoryview(b"x")
+    view.release()
+    return view
+
+
 IN_MEMORY: dict[str, Any] = {
     "text": {"a": "text"},
     "bytes": {"a": b"\x00\xff"},
     "int": {"a": 5},
+    "text of an enumeration": {"a": Colour.RED},
     "empty": {"a": "", "b": b""},
     "not ASCII": {"ä": "ü☃"},
     "name and text": {"a": ("a.txt", "text")},
@@ -148,6 +179,12 @@ BAD_FIELDS: dict[str, Any] = {
     "line break in the type": {"a": ("a.txt", b"x", "text/plain\r\nX-Own: 1")},
     "line break in a header": [field("a", b"x", **{"X-Own": "1\n2"})],
     "line break in the name of a header": [field("a", b"x", **{"X\r\nX-Own": "1"})],
+    "array": Array(),
+    "long integer": {"a": 10**5000},
+    "released memoryview": {"a": released()},
+    "class of a file": {"a": io.BytesIO},
+    "file that tells no place": {"a": Forgetful(b"x")},
+    "number as the name of a header": [RequestField("a", b"x", headers=cast("Any", {1: "x"}))],
     "number in a header": [field("a", b"x", **cast("Any", {"X-Own": 1}))],
 }
 

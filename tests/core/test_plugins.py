@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from distributions import Site, plugin
@@ -1009,6 +1009,15 @@ def test_entry_points_may_come_from_anywhere(site: Site) -> None:
     )
     plugins = Plugins([EntryPoint("alpha", "alpha_plugin", "cruds.auth")])
     assert plugins.create("alpha", token="t").access_token() == "t"
+
+
+def test_entry_points_that_are_none() -> None:
+    """What lacks the texts of an entry point is refused, and a value that cannot be read breaks its scheme."""
+    with pytest.raises(TypeError, match=r"^entry_points must be entry points \(got EntryPoint\)"):
+        Plugins([EntryPoint("alpha", cast("Any", 1), "cruds.auth")])
+    plugins = Plugins([EntryPoint("alpha", "not a module", "cruds.auth")])
+    with pytest.raises(BrokenPluginError, match='"alpha", is broken'):
+        plugins.create("alpha")
 
 
 def test_a_call_looks_for_no_plugin(site: Site, api: DemoAPI) -> None:

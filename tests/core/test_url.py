@@ -4,6 +4,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Iterator
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from threading import Thread
@@ -20,6 +21,10 @@ from cruds_core import Client
 from cruds_core.url import BaseURL, split_plain
 
 BASE = "https://api.example.com/v1/"
+
+
+#: Its members are texts, but write their names where a text is made of them.
+Colour: Any = Enum("Colour", {"RED": "red"}, type=str)
 
 
 @pytest.mark.parametrize(
@@ -346,6 +351,8 @@ def test_uri_of_another_type(uri: Any) -> None:
         ({"a": "ü &=+#/?"}, "?a=%C3%BC+%26%3D%2B%23%2F%3F"),
         ({"ü&": 1}, "?%C3%BC%26=1"),
         ({"a": b"x\xff"}, "?a=x%FF"),
+        ({"a": bytearray(b"x\xff"), "b": [memoryview(b"x")]}, "?a=x%FF&b=x"),
+        ({Colour.RED: [Colour.RED]}, "?red=red"),
         ([("a", 1), ("b", 2), ("a", 3)], "?a=1&b=2&a=3"),
         (iter([("a", 1)]), "?a=1"),
     ],
@@ -383,6 +390,9 @@ BAD_PARAMS: list[Any] = [
     {"a": [{}]},
     {"a": [1, [2]]},
     {"a": [()]},
+    {("a", "b"): 1},
+    [{"a": 1, "b": 2}],
+    [{"a", "b"}],
 ]
 
 
@@ -391,6 +401,15 @@ def test_bad_params(params: Any) -> None:
     """Params that have no form in a query are a TypeError that names them."""
     with pytest.raises(TypeError, match="params"):
         BaseURL(BASE).join("things", params)
+
+
+def test_params_without_a_text() -> None:
+    """What str() cannot write is a ValueError that names the params, be it a name or a value."""
+    released = memoryview(b"x")
+    released.release()
+    for params in ({"a": 10**5000}, {10**5000: "a"}, {"a": [released]}):
+        with pytest.raises(ValueError, match="params hold something that has no text"):
+            BaseURL(BASE).join("things", params)
 
 
 def lies_below(path: str, base: str) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from enum import Enum
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -80,6 +81,18 @@ def test_password(password: str) -> None:
     """The password grant sends username and password as they are, in UTF-8 (RFC 6749, section 4.3.2)."""
     form = sent(grant_type="password", username=ODD, password=password, scope="read")
     assert forms(scope="read", username=ODD, password=password) == [form]
+
+
+def test_texts_of_an_enumeration() -> None:
+    """The text of a member of an Enum is sent, and not its name."""
+    text: Any = Enum("text", {"USER": "ada", "PASSWORD": "pw-0123456", "NAME": "audience"}, type=str)
+    user: dict[str, Any] = {
+        "username": text.USER,
+        "password": text.PASSWORD,
+        "token_params": {text.NAME: text.USER},
+    }
+    form = sent(grant_type="password", username="ada", password="pw-0123456", audience="ada")
+    assert forms(**user) == [form]
 
 
 def test_password_of_a_callable() -> None:

@@ -32,6 +32,18 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
+class Unequal:
+    """Compares to what has no truth, as an array of several numbers does."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise ValueError
+
+
 # Types and values
 
 
@@ -60,6 +72,7 @@ def nested(depth: int) -> list[Any]:
         ("encryption_key", b"key"),
         ("encryption_key", [b"key"]),
         ("encryption_key", {"key"}),
+        ("encryption_key", ["key", Unequal()]),
         ("redirect_uri", 5),
         ("redirect_uri", b"https://app.example.com/callback"),
         ("state_length", "32"),
@@ -98,6 +111,7 @@ def test_wrong_type(name: str, value: Any) -> None:
     ("name", "value"),
     [
         ("state_length", 15),
+        ("state_length", 10**30),
         ("state_length", 0),
         ("state_length", -1),
         *(("leeway", value) for value in (-1, float("nan"), float("inf"))),
@@ -412,7 +426,7 @@ def test_parameter_that_we_set(name: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["token_params", "authorization_params"])
-@pytest.mark.parametrize("key", ["", 5, None, b"audience", "a\nb", "\ud800"])
+@pytest.mark.parametrize("key", ["", 5, None, b"audience", "a\nb", "\ud800", 10**5000], ids=range(7))
 def test_parameter_without_a_name(name: str, key: Any) -> None:
     """The name of a parameter is a text that can be sent."""
     with pytest.raises(ValueError, match=rf"^{name} holds .*no name of a parameter"):
@@ -420,7 +434,9 @@ def test_parameter_without_a_name(name: str, key: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["token_params", "authorization_params"])
-@pytest.mark.parametrize("value", [None, 5.0, True, b"x", {"x"}, {"a": "b"}, [None], [["x"]]])
+@pytest.mark.parametrize(
+    "value", [None, 5.0, True, b"x", {"x"}, {"a": "b"}, [None], [["x"]], 10**5000], ids=range(9)
+)
 def test_parameter_of_a_wrong_type(name: str, value: Any) -> None:
     """The value of a parameter is a str or a list of these; nothing is made one without being asked."""
     with pytest.raises(TypeError, match=rf'^{name}\["audience"\] must be a str or a list of these'):

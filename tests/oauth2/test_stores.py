@@ -224,6 +224,7 @@ def test_callable_that_returns_no_url() -> None:
         ),
         ({"redis": 1}, TypeError, "(got int)"),
         ({"redis": b"redis://"}, TypeError, "(got bytes)"),
+        ({"redis": AsyncRedis}, TypeError, "(got a class: make an instance)"),
         ({"redis": AsyncRedis()}, TypeError, "(got one of redis.asyncio)"),
         ({"redis": "localhost:6379"}, ValueError, "redis must be a URL like rediss://host:6379/0"),
         ({"redis": "http://:a-password@host"}, ValueError, "redis must be a URL like rediss://host:6379/0"),
@@ -237,6 +238,7 @@ def test_callable_that_returns_no_url() -> None:
         ({"lifetime": 0}, ValueError, "lifetime must be a positive number of seconds (got 0)"),
         ({"lifetime": -1.0}, ValueError, "positive number of seconds (got -1.0)"),
         ({"lifetime": float("nan")}, ValueError, "positive number of seconds (got nan)"),
+        ({"lifetime": 1e308}, ValueError, "lifetime must be at most"),
         ({"lifetime": True}, TypeError, "(got True)"),
     ],
 )

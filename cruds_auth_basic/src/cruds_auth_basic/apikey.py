@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import quote_plus, unquote_plus
 
 from cruds_core import AuthABC, AuthError, Secret
-from cruds_core.secret import fault_of
+from cruds_core.secret import fault_of, plain
 
 if TYPE_CHECKING:
     from cruds_core import Request, SecretSource
@@ -47,7 +47,7 @@ class ApiKey(AuthABC):
         if not name or fault_of(name) or (location != "query" and not _TOKEN.fullmatch(name)):
             msg = f"name must be the name of a {location} (got {name!r})"
             raise ValueError(msg)
-        self.name = name
+        self.name = plain(name)
         self.location = location
         self._key = Secret(key, "key")
         if isinstance(key, str) and (fault := self._fault(key)):

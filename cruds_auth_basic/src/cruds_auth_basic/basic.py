@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING
 
 from cruds_core import AuthABC, Secret
-from cruds_core.secret import fault_of
+from cruds_core.secret import fault_of, plain
 
 if TYPE_CHECKING:
     from cruds_core import Request, SecretSource
@@ -61,4 +61,4 @@ def check_username(username: object) -> str:
     if fault := fault_of(username):
         msg = f"username {fault}"
         raise ValueError(msg)
-    return username
+    return plain(username)

@@ -92,7 +92,7 @@ class Keys:
             kind = type(keys).__name__
             msg = f"encryption_key must be a str{hint}, a callable or a list of these (got {kind})"
             raise TypeError(msg)
-        if not sources or "" in sources:
+        if not sources or any(isinstance(source, str) and not source for source in sources):
             msg = "encryption_key must not be empty; make one with cryptography.fernet.Fernet.generate_key()"
             raise ValueError(msg)
         self._keys = [Secret(source, "encryption_key") for source in sources]

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from cruds_core import AuthABC, Secret, arguments
-from cruds_core.secret import SecretDict, SecretText, fault_of, hidden
+from cruds_core.secret import SecretDict, SecretText, fault_of, hidden, plain
 from cruds_core.url import without_query
 
 from .authorization import Authorization, AuthorizationRequest
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .tokens import Token
 
 _BYTES_OF_STATE = 16  # RFC 6749, section 10.10: guessing must succeed with at most 2^-128
+_LONGEST_STATE = 1 << 20  # bytes: far more than any server takes in a URL
 
 _LEASE = 30.0  # seconds that the lease of a renewal is longer than what the token endpoint may take
 
@@ -169,7 +170,9 @@ class OAuth2(AuthABC):
             leeway=arguments.seconds("leeway", leeway, zero=True),
         )
         further = Parameters("authorization_params", authorization_params)
-        state_bytes = arguments.whole("state_length", state_length, least=_BYTES_OF_STATE)
+        state_bytes = arguments.whole(
+            "state_length", state_length, least=_BYTES_OF_STATE, most=_LONGEST_STATE
+        )
         endpoint = None if authorization_url is None else check_url("authorization_url", authorization_url)
         if requires_issuer and issuer is None:
             msg = "requires_issuer needs the issuer that is to be named"
@@ -558,4 +561,4 @@ def _user(username: str | None, password: SecretSource | None) -> tuple[str, Sec
     if fault := fault_of(username):
         msg = f"username {fault}"
         raise ValueError(msg)
-    return username, Secret(password, "password")
+    return plain(username), Secret(password, "password")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias, cast
 
-from cruds_core.secret import SecretText, fault_of, hidden, is_credential
+from cruds_core.secret import SecretText, fault_of, hidden, is_credential, plain
 
 #: Parameters of a form or a query; a name may stand in several.
 Pairs: TypeAlias = "list[tuple[str, str]]"
@@ -61,13 +62,17 @@ class Parameters:
 
     def _add(self, key: object, value: object) -> None:
         if not isinstance(key, str) or not key or fault_of(key):
-            msg = f"{self._name} holds {key!r}, which is no name of a parameter"
+            got = repr(key) if isinstance(key, str) else type(key).__name__
+            msg = f"{self._name} holds {got}, which is no name of a parameter"
             raise ValueError(msg)
         if key in self._reserved:
             msg = f'{self._name} holds "{key}", which is set by us'
             raise ValueError(msg)
         values = cast("Any", value) if isinstance(value, (list, tuple)) else [value]
-        for one in (str(one) if type(one) is int else one for one in values):
+        for one in values:
+            if type(one) is int:
+                with suppress(ValueError):  # it has more digits than Python writes
+                    one = str(one)
             if not isinstance(one, str):
                 msg = f'{self._name}["{key}"] must be a str or a list of these (got {type(one).__name__})'
                 raise TypeError(msg)
@@ -75,7 +80,7 @@ class Parameters:
                 msg = f'{self._name}["{key}"] {fault}'
                 raise ValueError(msg)
             is_secret = self._secret and is_credential(key) and not key.endswith(_HARMLESS)
-            self._pairs.append((key, SecretText(one) if is_secret else str(one)))
+            self._pairs.append((plain(key), SecretText(one) if is_secret else plain(one)))
 
     def __getitem__(self, name: str) -> list[str]:
         return [value for key, value in self._pairs if key == name]

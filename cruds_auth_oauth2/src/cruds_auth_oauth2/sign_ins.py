@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Self
 
-from cruds_core.secret import SecretText, fault_of, hidden
+from cruds_core.secret import SecretText, fault_of, hidden, plain
 
 from .authorization import (
     LIFETIME,
@@ -152,7 +152,7 @@ def check_redirect_uri(uri: str) -> str:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x24-\x7e]+", uri):
         msg = f'redirect_uri must be an absolute URI without a fragment, as it is registered (got "{uri}")'
         raise ValueError(msg)
-    return uri
+    return plain(uri)
 
 
 def _text(name: str, value: object) -> SecretText:

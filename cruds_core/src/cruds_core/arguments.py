@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import urllib3
 
 from .retry import RetryPolicy
+from .secret import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,13 +29,16 @@ def flag(name: str, value: object) -> bool:
     return value
 
 
-def whole(name: str, value: object, *, least: int = 0) -> int:
-    """A whole number of at least ``least``."""
+def whole(name: str, value: object, *, least: int = 0, most: int | None = None) -> int:
+    """A whole number of at least ``least``, and at most ``most``."""
     if isinstance(value, bool) or not isinstance(value, int):
         msg = f"{name} must be an int (got {shown(value)})"
         raise TypeError(msg)
     if value < least:
         msg = f"{name} must be at least {least} (got {shown(value)})"
+        raise ValueError(msg)
+    if most is not None and value > most:
+        msg = f"{name} must be at most {most} (got {shown(value)})"
         raise ValueError(msg)
     return value
 
@@ -50,11 +55,16 @@ def seconds(name: str, value: object, *, zero: bool, other: str = "") -> float:
     return value
 
 
-def timeout(value: object) -> urllib3.Timeout:
+def timeout(value: object, name: str = "timeout") -> urllib3.Timeout:
     """Seconds for the connection and for each piece of an answer, None for no limit, or a Timeout."""
     if isinstance(value, urllib3.Timeout):
+        each_part = value.clone()
+        each_part.total = None  # which the others would be cut to
+        for each in (value.total, each_part.connect_timeout, each_part.read_timeout):
+            if isinstance(each, (int, float)):  # else it is None, or the default of the process
+                _limit(name, each)
         return value
-    limit = _limit("timeout", value, ", a urllib3.Timeout")
+    limit = _limit(name, value, ", a urllib3.Timeout")
     return urllib3.Timeout(connect=limit, read=limit)
 
 
@@ -88,29 +98,37 @@ def retry_policy(
 def statuses(name: str, values: Iterable[object]) -> frozenset[int]:
     """Status codes."""
     try:
-        given = list(values)
+        given = iter(values)
     except TypeError:
         msg = f"{name} must be status codes, like (503, 429) (got {shown(values)})"
         raise TypeError(msg) from None
-    for status in given:
+    found: set[int] = set()
+    for status in given:  # which may never end
         if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
             msg = f"{name} must hold status codes from 100 to 599 (got {shown(status)})"
             raise ValueError(msg)
-    return frozenset(status for status in given if isinstance(status, int))
+        found.add(status)
+    return frozenset(found)
 
 
 def verification(value: object) -> bool | str:
     """Whether certificates are checked, or the path of the CAs to check against."""
     if isinstance(value, bool):
         return value
-    if not isinstance(value, (str, os.PathLike)):
-        msg = f"verify_ssl must be True, False or the path of a file or folder of CAs (got {shown(value)})"
-        raise TypeError(msg)
-    path = os.fsdecode(cast("str", value))
-    if not path or not Path(path).exists():
-        msg = f'verify_ssl is "{path}", which does not exist; give the path of a PEM file or folder of CAs'
+    found = path("verify_ssl", value, "True, False or the path of a file or folder of CAs")
+    if not found or not Path(found).exists():
+        msg = f'verify_ssl is "{found}", which does not exist; give the path of a PEM file or folder of CAs'
         raise ValueError(msg)
-    return path
+    return found
+
+
+def path(name: str, value: object, expected: str = "a str or a path") -> str:
+    """The text of a path; ``expected`` is what would do."""
+    if isinstance(value, (str, os.PathLike)):
+        with suppress(TypeError):  # its __fspath__() returns neither str nor bytes
+            return plain(os.fsdecode(cast("str", value)))
+    msg = f"{name} must be {expected} (got {type(cast('Any', value)).__name__})"
+    raise TypeError(msg)
 
 
 def manager(value: object) -> urllib3.PoolManager | None:
@@ -118,6 +136,9 @@ def manager(value: object) -> urllib3.PoolManager | None:
     if value is not None and not isinstance(value, urllib3.PoolManager):
         msg = f"manager must be a urllib3 PoolManager or ProxyManager (got {shown(value)})"
         raise TypeError(msg)
+    own = None if value is None else value.connection_pool_kw.get("timeout")
+    if own is not None and own is not urllib3.Timeout.DEFAULT_TIMEOUT:
+        timeout(own, "the timeout of manager")
     return value
 
 

@@ -363,7 +363,7 @@ class Client:
         headers: Mapping[str, str] | None,
         sink: Sink | None = None,
     ) -> Response:
-        default = Headers.default(json=self.serialize and sink is None)
+        default = Headers.default(json=bool(self.serialize) and sink is None)
         request = Request(method, self._base.join(uri, params), default)
         if self._request_headers:
             request.headers.override(self._request_headers.copy())

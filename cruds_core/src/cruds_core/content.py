@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 
 from .exceptions import ContentError
-from .multipart import Fields, Stream, encode_form, is_reader, utf8
+from .multipart import Fields, Stream, binary, encode_form, is_reader, utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,13 +35,17 @@ def encode(data: object, files: Fields | None, headers: Headers, *, serialize: b
         ContentError: ``data`` or ``files`` cannot be encoded.
     """
     content: Content
-    if files:
-        content, content_type = encode_form(files)
+    try:
+        has_files = bool(files)
+    except ValueError:  # an array has no truth
+        has_files = True
+    if has_files:
+        content, content_type = encode_form(cast("Fields", files))
         headers["Content-Type"] = content_type  # only this one names the boundary
     elif data is None:
         return None
     elif isinstance(data, (bytes, bytearray, memoryview)):
-        content = bytes(cast("bytes", data))
+        content = binary("data", cast("bytes", data))
     elif serialize:
         content = dump_json(data)
         headers.setdefault("Content-Type", "application/json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import unicodedata
@@ -12,9 +11,12 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
+from . import arguments
 from .content import chunks
 
 if TYPE_CHECKING:
+    import os
+
     from urllib3 import BaseHTTPResponse
 
 _LONGEST = 255  # bytes: what a name may have on the usual file systems
@@ -38,13 +40,11 @@ class FileSink:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, fallback: str | None) -> None:
-        if path is not None and not isinstance(path, (str, os.PathLike)):
-            msg = f"path must be a str or a path (got {type(path).__name__})"
-            raise TypeError(msg)
+        folder = None if path is None else arguments.path("path", path)
         if fallback is not None and not isinstance(fallback, str):
             msg = f"filename must be a str (got {type(fallback).__name__})"
             raise TypeError(msg)
-        self._folder = Path.cwd() if path is None else Path(path)
+        self._folder = Path.cwd() if folder is None else Path(folder)
         if not self._folder.is_dir():
             msg = f'path must be an existing folder (got "{self._folder}")'
             raise NotADirectoryError(msg)

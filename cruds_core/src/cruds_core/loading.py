@@ -52,8 +52,9 @@ class Offer(NamedTuple):
         Args:
             entry_point: The entry point.
         """
+        module = entry_point.value.partition(":")[0]  # a value that cannot be read has no "module"
         if entry_point.dist is None:
-            return cls(entry_point.name, entry_point.module, None, None, entry_point)
+            return cls(entry_point.name, module, None, None, entry_point)
         try:
             metadata = entry_point.dist.metadata
             name, version = (next(iter(metadata.get_all(key, [])), None) for key in ("Name", "Version"))
@@ -63,7 +64,7 @@ class Offer(NamedTuple):
             return cls(entry_point.name, name, version, None, entry_point)
         folder = getattr(entry_point.dist, "_path", None)  # there is no public way to it
         if folder is None:
-            return cls(entry_point.name, entry_point.module, version, None, entry_point)
+            return cls(entry_point.name, module, version, None, entry_point)
         name, _, told = folder.stem.partition("-")  # NAME-VERSION.dist-info
         return cls(entry_point.name, name, version or told or None, str(folder), entry_point)
 

@@ -6,6 +6,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -77,8 +78,8 @@ class _Part:
         self.size: int | None = None
         self._start = 0
         if self._seekable():
-            self._start = self._reader.seek(0, os.SEEK_CUR)
-            self.size = self._reader.seek(0, os.SEEK_END) - self._start
+            self._start = self._place(self._reader.seek(0, os.SEEK_CUR))
+            self.size = self._place(self._reader.seek(0, os.SEEK_END)) - self._start
             self._reader.seek(self._start)
         self._left = self.size
         self._begun = False
@@ -89,6 +90,13 @@ class _Part:
             raise ContentError(msg)
         seekable = getattr(self._reader, "seekable", None)
         return bool(seekable()) if seekable else False
+
+    @staticmethod
+    def _place(found: object) -> int:
+        if not isinstance(found, int):  # as of a text file that codecs opened
+            msg = f"a file must be binary, and its seek() return the place (it returned {_kind(found)})"
+            raise ContentError(msg)
+        return found
 
     def read(self, size: int) -> bytes:
         try:
@@ -155,7 +163,7 @@ def encode_form(fields: Fields) -> tuple[bytes | Stream, str]:
 
 def is_reader(data: object) -> bool:
     """Whether it is a file, or anything that reads like one."""
-    return callable(getattr(data, "read", None))
+    return not isinstance(data, type) and callable(getattr(data, "read", None))
 
 
 def utf8(name: str, text: str) -> bytes:
@@ -171,6 +179,19 @@ def utf8(name: str, text: str) -> bytes:
     raise ContentError(msg)
 
 
+def binary(name: str, data: bytes | bytearray | memoryview) -> bytes:
+    """What is bytes already.
+
+    Raises:
+        ContentError: It is a memoryview that has been released.
+    """
+    try:
+        return bytes(data)
+    except ValueError:
+        msg = f"{name} holds a memoryview that has been released; send it before, or send bytes"
+    raise ContentError(msg)
+
+
 def _fields(fields: Fields) -> Iterator[tuple[str, RequestField]]:
     items: object = cast("Any", fields).items() if isinstance(fields, Mapping) else fields
     if isinstance(items, (str, bytes)) or is_reader(items) or not isinstance(items, Iterable):
@@ -180,8 +201,10 @@ def _fields(fields: Fields) -> Iterator[tuple[str, RequestField]]:
     for item in entries:
         name, field = ("RequestField", item) if isinstance(item, RequestField) else _field(item)
         for header, value in field.headers.items():
-            if not isinstance(value, str | None) or re.search(r"[\r\n\0]", f"{header}{value}"):
-                msg = f"the header {header!r} of one of files must be text without a line break"
+            is_text = isinstance(cast("Any", header), str) and isinstance(value, str | None)
+            if not is_text or re.search(r"[\r\n\0]", f"{header}{value}"):
+                shown = repr(header) if isinstance(header, str) else type(header).__name__
+                msg = f"the header {shown} of one of files must be text without a line break"
                 raise ContentError(msg)
         yield name, field
 
@@ -218,8 +241,13 @@ def _kind(value: Any) -> str:
 
 def _field_bytes(name: str, data: object) -> bytes:
     if isinstance(data, (bytes, bytearray, memoryview)):
-        return bytes(cast("bytes", data))
-    if isinstance(data, (str, int)) and not isinstance(data, bool):
-        return utf8("files", str(data))
-    msg = f'files["{name}"] must be str, bytes, int or a binary file (got {type(data).__name__})'
+        return binary("files", cast("bytes", data))
+    if isinstance(data, str):
+        return utf8("files", data)
+    got = type(data).__name__
+    if isinstance(data, int) and not isinstance(data, bool):
+        with suppress(ValueError):
+            return str(data).encode()
+        got += " of more digits than Python writes"
+    msg = f'files["{name}"] must be str, bytes, int or a binary file (got {got})'
     raise ContentError(msg)

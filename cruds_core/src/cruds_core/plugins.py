@@ -260,10 +260,15 @@ def _checked(entry_points: object) -> list[EntryPoint]:
     is_several = isinstance(entry_points, Iterable)
     given = list(cast("Iterable[Any]", entry_points)) if is_several else [cast("Any", entry_points)]
     # importlib_metadata has a class of its own.
-    if wrong := [one for one in given if not all(hasattr(one, name) for name in ("name", "load", "dist"))]:
+    if wrong := [one for one in given if not _is_entry_point(one)]:
         msg = f"entry_points must be entry points (got {type(wrong[0]).__name__})"
         raise TypeError(msg)
     return given
+
+
+def _is_entry_point(one: object) -> bool:
+    texts = (getattr(one, name, None) for name in ("name", "value"))
+    return all(isinstance(text, str) for text in texts) and hasattr(one, "load") and hasattr(one, "dist")
 
 
 def _offers(entry_points: Iterable[EntryPoint]) -> list[Offer]:

@@ -98,8 +98,8 @@ class Headers(HTTPHeaderDict):
             headers: Values by name.
 
         Raises:
-            TypeError: ``headers`` is no mapping, or a name is not a str.
-            ValueError: A header is not the caller's to set.
+            TypeError: ``headers`` is no mapping, or a name or a value is not a str.
+            ValueError: A header is not the caller's to set, or cannot be sent.
         """
         if not isinstance(headers, Mapping):
             msg = f"headers must be a mapping of names to values (got {type(headers).__name__})"
@@ -114,6 +114,7 @@ class Headers(HTTPHeaderDict):
                 raise ValueError(msg)
             self.discard(name)
         self.extend(headers)
+        self.check()
 
     @property
     def names(self) -> Set[str]:

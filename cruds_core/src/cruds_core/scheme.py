@@ -23,7 +23,10 @@ def hide(auth: object) -> object:
         kept = [*given[:1], *map(hidden, given[1:])]
         return tuple(kept) if isinstance(auth, tuple) else kept
     if isinstance(auth, Mapping):
-        return {name: hidden(one) if is_credential(str(name)) else one for name, one in given.items()}
+        return {
+            name: one if isinstance(name, str) and not is_credential(name) else hidden(one)
+            for name, one in given.items()
+        }
     return hidden(given) if isinstance(given, (str, bytes)) else given
 
 
@@ -56,6 +59,9 @@ def scheme_for(auth: object, plugins: Plugins | None) -> AuthABC | None:
             "auth must be None, a str (bearer token), a pair (username, password), an AuthABC or a mapping "
             f'like {{"scheme": "digest", ...}} (got {kind})'
         )
+        raise TypeError(msg)
+    if kinds := [type(name).__name__ for name in options if not isinstance(cast("Any", name), str)]:
+        msg = f"auth as a mapping must have names that are str (got {kinds[0]})"
         raise TypeError(msg)
     scheme = options.pop("scheme", None)
     if not isinstance(scheme, str):

@@ -98,7 +98,7 @@ class Secret:
         if not isinstance(source, str) and not callable(source):
             msg = f"{name} must be a str or a callable that returns one (got {type(source).__name__})"
             raise TypeError(msg)
-        self._source = SecretText(source) if isinstance(source, str) else source
+        self._source = SecretText(plain(source)) if isinstance(source, str) else source
         self._name = name
         self._lines = lines
         if isinstance(source, str) and (fault := self._fault(source)):
@@ -172,7 +172,7 @@ def hidden(value: Any, levels: int = _LEVELS) -> Any:
     """The value, with each text in it a secret, which says nothing in a traceback with its locals."""
     match value:
         case str():
-            return SecretText(value)
+            return SecretText(plain(value))
         case bytes() | bytearray():
             return SecretBytes(value)
         case list() | tuple() if levels and type(cast("Any", value)) in (list, tuple):
@@ -185,7 +185,12 @@ def hidden(value: Any, levels: int = _LEVELS) -> Any:
 
 def as_secret(value: object) -> SecretText | None:
     """The value as a secret; None if it is no str."""
-    return SecretText(value) if isinstance(value, str) else None
+    return SecretText(plain(value)) if isinstance(value, str) else None
+
+
+def plain(text: str) -> str:
+    """The text as a str and no subclass: a member of an Enum may write its name in a text made of it."""
+    return str.__str__(text)
 
 
 def fault_of(text: str) -> str | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple, TypeAlias, cast
 from urllib.parse import unquote, urlencode
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
+
+from .secret import plain
 
 #: What every verb takes as the parameters of a query, a mapping or (name, value) pairs.
 Params: TypeAlias = "Mapping[Any, Any] | Iterable[tuple[Any, Any]]"
@@ -20,6 +22,9 @@ _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 # Segments of a path that stand in a URL as they are (RFC 3986, section 2.3), and are no dot segments.
 _PLAIN_PATH = re.compile(r"(?:[\w~-][\w.~-]*/)*(?:[\w~-][\w.~-]*)?", re.ASCII)
+# Values of a parameter that are one, though they can be iterated over; and what is no text at all.
+_SINGLE = (str, bytes, bytearray, memoryview, Mapping)
+_COLLECTIONS = (Mapping, list, tuple, set, frozenset)
 _PLAIN_URL = re.compile(r"(https?://[a-z0-9.-]+(?::[0-9]+)?)(/(?:(?!/\.)[^#])*)")
 
 
@@ -229,32 +234,43 @@ def encode_query(params: Params | None) -> str:
         raise TypeError(msg) from None
     pairs: list[tuple[Any, Any]] = []
     for name, value in given:
-        one = isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)
+        one = isinstance(value, _SINGLE) or not isinstance(value, Iterable)
         values = cast("Iterable[Any]", (value,) if one else value)
-        pairs += [(name, _parameter(name, value)) for value in values if value is not None]
+        pairs += [(name, value) for value in values if value is not None]
     try:
-        return urlencode(pairs)
-    except UnicodeEncodeError:
-        pass  # it quotes what may be a secret
-    raise ValueError("params hold a lone surrogate, which no text in UTF-8 can")
+        return urlencode([(_name(name), _parameter(name, value)) for name, value in pairs])
+    except UnicodeEncodeError:  # it quotes what may be a secret
+        fault = "a lone surrogate, which no text in UTF-8 can"
+    except (ValueError, RecursionError) as error:  # an int of too many digits, a list that is too deep
+        fault = f"something that has no text ({type(error).__name__}); encode it as a str"
+    raise ValueError(f"params hold {fault}")
 
 
 def _items(params: Params) -> Iterable[tuple[Any, Any]]:
     items = cast("Any", params.items() if isinstance(params, Mapping) else params)
     for item in items:
-        if isinstance(item, (str, bytes)):
+        if isinstance(item, (str, bytes, Mapping, Set)):  # two of which could be taken apart like a pair
             raise TypeError
         yield item
+
+
+def _name(name: object) -> Any:
+    if isinstance(name, _COLLECTIONS):
+        msg = f"params hold a name that is a {type(cast('object', name)).__name__}; it must be a str"
+        raise TypeError(msg)
+    return plain(name) if isinstance(name, str) else name
 
 
 def _parameter(name: object, value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (Mapping, list, tuple, set, frozenset)):
+    if isinstance(value, _COLLECTIONS):
         kind = "a mapping" if isinstance(value, Mapping) else "a sequence in another"
         msg = f"params[{name!r}] is {kind}, which has no form in a query; encode it as a str"
         raise TypeError(msg)
-    return value
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(cast("bytes", value))
+    return plain(value) if isinstance(value, str) else value
 
 
 def without_query(url: str) -> str:

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cruds_core import arguments
+
 from ..exceptions import OAuthStoreError, OAuthStoreLockedError
 from .base import TokenStore
 
@@ -32,16 +34,14 @@ def folder(path: str | os.PathLike[str], name: str) -> Path:
         TypeError: It is no path.
         ValueError: It is empty, holds a NUL or a lone surrogate, or names the home of a user who is unknown.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        msg = f"{name} must be a str or a Path (got {type(path).__name__})"
-        raise TypeError(msg)
+    given = arguments.path(name, path, "a str or a Path")
     try:
-        found = Path(path).expanduser().absolute()
+        found = Path(given).expanduser().absolute()
         os.fsencode(found)
     except (RuntimeError, UnicodeError):  # "~user" of nobody, a lone surrogate
         found = Path()
-    if not os.fspath(path) or "\0" in os.fspath(path) or found == Path():
-        msg = f"{name} must name a folder (got {os.fspath(path)!r})"
+    if not given or "\0" in given or found == Path():
+        msg = f"{name} must name a folder (got {given!r})"
         raise ValueError(msg)
     return found
 

@@ -29,6 +29,8 @@ return 1
 
 _POLL = 0.05  # seconds between two attempts to take a lock
 
+_LONGEST = 10**12  # seconds: Redis counts milliseconds in 63 bits
+
 #: Seconds to wait for Redis, where a URL is given.
 TIMEOUT = 2.0
 
@@ -62,18 +64,24 @@ class RedisStore(TokenStore):
         self._url: Secret | None = None
         self._client: Any = None
         self._process = 0
+        is_async = hasattr(redis, "__aenter__")
         if isinstance(redis, str) or (callable(redis) and not hasattr(redis, "register_script")):
             self._url = Secret(cast("SecretSource", redis), "redis")
             if isinstance(redis, str):
                 self._connect(ValueError)
-        elif hasattr(redis, "register_script") and not hasattr(redis, "__aenter__"):
+        elif not isinstance(redis, type) and hasattr(redis, "register_script") and not is_async:
             self._client = redis
         else:
-            kind = "one of redis.asyncio" if hasattr(redis, "__aenter__") else type(redis).__name__
+            kind = "one of redis.asyncio" if is_async else type(redis).__name__
+            if isinstance(redis, type):
+                kind = "a class: make an instance"
             msg = f"redis must be a redis.Redis, a URL or a callable that returns one (got {kind})"
             raise TypeError(msg)
         self.prefix = prefix
         self.lifetime = arguments.seconds("lifetime", lifetime, zero=False)
+        if lifetime > _LONGEST:
+            msg = f"lifetime must be at most {_LONGEST} seconds (got {lifetime})"
+            raise ValueError(msg)
         self._held = threading.local()
 
     def load(self, key: str) -> str | None:
