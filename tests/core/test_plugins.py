@@ -1012,7 +1012,7 @@ def test_entry_points_may_come_from_anywhere(site: Site) -> None:
 
 
 def test_entry_points_that_are_none() -> None:
-    """What lacks the texts of an entry point is refused, and a value that cannot be read breaks its scheme."""
+    """What lacks the texts of an entry point is refused; a value that cannot be read breaks its scheme."""
     with pytest.raises(TypeError, match=r"^entry_points must be entry points \(got EntryPoint\)"):
         Plugins([EntryPoint("alpha", cast("Any", 1), "cruds.auth")])
     plugins = Plugins([EntryPoint("alpha", "not a module", "cruds.auth")])

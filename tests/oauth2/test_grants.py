@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
@@ -85,7 +85,7 @@ def test_password(password: str) -> None:
 
 def test_texts_of_an_enumeration() -> None:
     """The text of a member of an Enum is sent, and not its name."""
-    text: Any = Enum("text", {"USER": "ada", "PASSWORD": "pw-0123456", "NAME": "audience"}, type=str)
+    text = cast("Any", Enum("text", {"USER": "ada", "PASSWORD": "pw-0123456", "NAME": "audience"}, type=str))
     user: dict[str, Any] = {
         "username": text.USER,
         "password": text.PASSWORD,

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
@@ -32,6 +33,7 @@ from cruds.exception import OAuthAccessTokenError, OAuthStateError
 
 TIMEOUT = 0.15  # seconds
 SECRET = "hunter2"  # looked for in logs and errors
+COLOUR = cast("Any", Enum("Colour", {"RED": "red"}, type=str))
 IMAGE = b"\x89PNG\xff\x00\r\n"
 PARAMS = {"a": 1, "b": "x y", "c": "\u00e9&=/?", "d": "", "e": b"\xff", 5: 1.5}
 FORM = {
@@ -631,6 +633,18 @@ CALLS: dict[str, Call] = {
         "A mapping, or a list in a list, in `params`",
         sent("GET /anything?a=%5B1%2C+%5B2%5D%5D"),
         refused("TypeError"),
+    ),
+    "params with a sequence as a name": Call(
+        lambda at: client(at).read("anything", {("a", "b"): 1}),
+        "A sequence as a name in `params`",
+        sent("GET /anything?%28%27a%27%2C+%27b%27%29=1"),
+        refused("TypeError"),
+    ),
+    "params with a member of an Enum": Call(
+        lambda at: client(at).read("anything", {"a": COLOUR.RED}),
+        "A member of a `str` Enum in `params`",
+        sent("GET /anything?a=Colour.RED"),
+        sent("GET /anything?a=red"),
     ),
     "params beside a query": Call(
         lambda at: client(at).read("anything?a=1", {"b": 2}),

@@ -88,13 +88,16 @@ class Secret:
         lines: Whether it may have several lines, as a key in PEM has.
 
     Raises:
-        TypeError: ``source`` is neither a str nor callable.
+        TypeError: ``source`` is neither a str nor callable, or ``name`` is not a str.
         ValueError: ``source`` is a text with control characters.
     """
 
     __slots__ = ("_lines", "_name", "_source")
 
     def __init__(self, source: SecretSource, name: str, *, lines: bool = False) -> None:
+        if not isinstance(name, str):
+            msg = f"name must be a str (got {type(name).__name__})"
+            raise TypeError(msg)
         if not isinstance(source, str) and not callable(source):
             msg = f"{name} must be a str or a callable that returns one (got {type(source).__name__})"
             raise TypeError(msg)
