@@ -3,12 +3,13 @@
 import inspect
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import urllib3
@@ -49,6 +50,43 @@ class OddText(str):
     """A text of a class of its own."""
 
     __slots__ = ()
+
+
+class Array:
+    """Has neither a truth nor an equal, as an array of several numbers has none."""
+
+    def __bool__(self) -> bool:
+        raise ValueError
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([1, 2])
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class BadPath(os.PathLike[str]):
+    """A path that says a number where it is to say a text."""
+
+    def __fspath__(self) -> Any:
+        return 1
+
+
+class Forgetful(io.BytesIO):
+    """A file that does not say where it is."""
+
+    def seek(self, *place: int) -> Any:
+        """Go there, and return nothing."""
+        super().seek(*place)
+
+
+def released() -> memoryview:
+    """Returns a memoryview of nothing any more."""
+    view = memoryview(b"x")
+    view.release()
+    return view
 
 
 def nested(depth: int) -> list[Any]:
@@ -107,6 +145,10 @@ def objects() -> st.SearchStrategy[Any]:
     kinds: list[Callable[[], Any]] = [
         object,
         Odd,
+        Array,
+        BadPath,
+        Forgetful,
+        released,
         circle,
         partial(nested, 3000),
         bytearray,
@@ -130,18 +172,31 @@ def objects() -> st.SearchStrategy[Any]:
         lambda: ...,
         lambda: urllib3.Retry(),
         lambda: urllib3.Timeout(connect=1),
+        lambda: urllib3.Timeout(connect=float("nan")),
+        lambda: 10**5000,
         lambda: urllib3.HTTPHeaderDict({"a": "b"}),
     ]
     return st.sampled_from(kinds).map(lambda make: make())
 
 
+#: Names in a mapping: some that mean something, and some that are no names.
+KEYS = st.one_of(
+    TEXT,
+    st.integers(),
+    st.none(),
+    st.binary(max_size=3),
+    st.sampled_from(["scheme", "Content-Type", "Cookie", ("a", "b")]),
+    st.just(5000).map(lambda digits: 10**digits),
+)
 ANYTHING = st.recursive(
     st.one_of(SCALARS, objects()),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.lists(inner, max_size=3).map(tuple),
         st.tuples(TEXT, inner),
-        st.dictionaries(st.one_of(TEXT, st.integers(), st.none(), st.binary(max_size=3)), inner, max_size=3),
+        st.tuples(TEXT, inner, inner),
+        st.dictionaries(KEYS, inner, max_size=3),
+        st.lists(st.tuples(inner, inner), max_size=2),
         st.frozensets(SCALARS, max_size=3),
     ),
     max_leaves=5,
@@ -288,6 +343,7 @@ ALSO = {
     "auth": ("username", "password", "token", "scheme"),
     "headers": ("header",),
     "request_headers": ("header",),
+    "files": ("a file",),
     "source": ("it ",),  # the name that the Secret was given
     "observer": ("cruds_request",),
     "location": ("name", "key"),
@@ -379,6 +435,22 @@ FOUND: list[tuple[str, str, Callable[[], Any]]] = [
     ("create", "files", lambda: {"": ("a://[", None)}),
     ("create", "files", lambda: {"": (None, "x", 1)}),
     ("create", "files", lambda: {"a": urllib3.Retry()}),
+    ("create", "files", Array),
+    ("create", "files", lambda: {"a": Forgetful()}),
+    ("create", "files", lambda: {"a": 10**5000}),
+    ("create", "data", released),
+    ("create", "headers", lambda: {"Content-Type": 1}),
+    ("read", "params", lambda: {"a": 10**5000}),
+    ("read", "params", lambda: [(nested(100_000), 1)]),
+    ("Client", "timeout", lambda: urllib3.Timeout(connect=float("nan"))),
+    ("Client", "auth", lambda: {"scheme": "basic", 1: 2}),
+    ("Client", "verify_ssl", BadPath),
+    ("OAuth2", "token_params", lambda: {10**5000: "a"}),
+    ("OAuth2", "token_params", lambda: {"a": 10**5000}),
+    ("OAuth2 of a user", "encryption_key", lambda: ["a", Array()]),
+    ("Plugins", "entry_points", lambda: [EntryPoint("a", cast("Any", 1), "cruds.auth")]),
+    ("Secret", "name", partial(nested, 3000)),
+    ("FileStore", "path", BadPath),
 ]
 
 
