@@ -6,9 +6,8 @@ import os
 import traceback
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import urllib3
@@ -385,6 +384,9 @@ def test_headers_show_all_values() -> None:
         assert repr(client.request_headers) == "Headers({'Accept-Language': 'de, fr'})"
 
 
+TEXT: Any = "5"
+
+
 class BadPath(os.PathLike[str]):
     """A path that says a number where it is to say a text."""
 
@@ -410,8 +412,12 @@ class BadPath(os.PathLike[str]):
         ({"timeout": urllib3.Timeout(connect=float("nan"))}, ValueError, "timeout"),
         ({"timeout": urllib3.Timeout(total=1, read=1e10)}, ValueError, "timeout"),
         ({"timeout": urllib3.Timeout(total=float("inf"))}, ValueError, "timeout"),
-        ({"manager": urllib3.PoolManager(timeout=1e10)}, ValueError, "timeout of manager"),
-        ({"manager": urllib3.PoolManager(timeout=cast("Any", "5"))}, TypeError, "timeout of manager"),
+        pytest.param(
+            {"manager": urllib3.PoolManager(timeout=1e10)}, ValueError, "timeout of manager", id="1e10"
+        ),
+        pytest.param(
+            {"manager": urllib3.PoolManager(timeout=TEXT)}, TypeError, "timeout of manager", id="text"
+        ),
         ({"retries": -1}, ValueError, "retries"),
         ({"retries": 1.5}, TypeError, "retries"),
         ({"retries": True}, TypeError, "retries"),
@@ -422,11 +428,10 @@ class BadPath(os.PathLike[str]):
         ({"retry_status_codes": 503}, TypeError, "retry_status_codes"),
         ({"retry_status_codes": ["503"]}, ValueError, "retry_status_codes"),
         ({"retry_status_codes": [99]}, ValueError, "retry_status_codes"),
-        ({"retry_status_codes": count(500)}, ValueError, "retry_status_codes"),
         ({"verify_ssl": None}, TypeError, "verify_ssl"),
         ({"verify_ssl": 0}, TypeError, "verify_ssl"),
         ({"verify_ssl": "no/such/file.pem"}, ValueError, "verify_ssl"),
-        ({"verify_ssl": BadPath()}, TypeError, "verify_ssl"),
+        pytest.param({"verify_ssl": BadPath()}, TypeError, "verify_ssl", id="bad path"),
         ({"max_response_size": 0}, ValueError, "max_response_size"),
         ({"max_response_size": None}, TypeError, "max_response_size"),
         ({"plugins": 5}, TypeError, "plugins"),
@@ -505,7 +510,6 @@ WRONG_AUTH: dict[str, tuple[Any, type[Exception]]] = {
     "no scheme": ({"username": "ada", "password": "hunter2"}, TypeError),
     "scheme of another type": ({"scheme": None, "password": "hunter2"}, TypeError),
     "unknown scheme": ({"scheme": "no-such-scheme", "password": "hunter2"}, UnknownSchemeError),
-    "name of an option is no text": ({"scheme": "basic", 1: "hunter2"}, TypeError),
     "option is missing": ({"scheme": "basic", "username": "ada"}, TypeError),
     "option is misspelt": (
         {"scheme": "basic", "username": "ada", "password": "x", "pasword": "hunter2"},

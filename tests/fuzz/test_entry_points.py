@@ -450,7 +450,6 @@ FOUND: list[tuple[str, str, Callable[[], Any]]] = [
     ("OAuth2 of a user", "encryption_key", lambda: ["a", Array()]),
     ("Plugins", "entry_points", lambda: [EntryPoint("a", cast("Any", 1), "cruds.auth")]),
     ("Secret", "name", partial(nested, 3000)),
-    ("FileStore", "path", BadPath),
 ]
 
 

@@ -72,7 +72,7 @@ class Unequal:
         ("encryption_key", b"key"),
         ("encryption_key", [b"key"]),
         ("encryption_key", {"key"}),
-        ("encryption_key", ["key", Unequal()]),
+        pytest.param("encryption_key", ["key", Unequal()], id="an array"),
         ("redirect_uri", 5),
         ("redirect_uri", b"https://app.example.com/callback"),
         ("state_length", "32"),
