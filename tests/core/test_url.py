@@ -25,6 +25,8 @@ BASE = "https://api.example.com/v1/"
 
 #: Its members are texts, but write their names where a text is made of them.
 Colour: Any = Enum("Colour", {"RED": "red"}, type=str)
+Size: Any = Enum("Size", {"LARGE": 3}, type=int)
+Switch: Any = Enum("Switch", {"ON": True})
 
 
 @pytest.mark.parametrize(
@@ -352,7 +354,7 @@ def test_uri_of_another_type(uri: Any) -> None:
         ({"ü&": 1}, "?%C3%BC%26=1"),
         ({"a": b"x\xff"}, "?a=x%FF"),
         ({"a": bytearray(b"x\xff"), "b": [memoryview(b"x")]}, "?a=x%FF&b=x"),
-        ({Colour.RED: [Colour.RED]}, "?red=red"),
+        ({Colour.RED: [Colour.RED], "on": Switch.ON, "size": Size.LARGE}, "?red=red&on=true&size=3"),
         ([("a", 1), ("b", 2), ("a", 3)], "?a=1&b=2&a=3"),
         (iter([("a", 1)]), "?a=1"),
     ],

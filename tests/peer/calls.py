@@ -642,7 +642,7 @@ CALLS: dict[str, Call] = {
     ),
     "params with a member of an Enum": Call(
         lambda at: client(at).read("anything", {"a": COLOUR.RED}),
-        "A member of a `str` Enum in `params`",
+        "A member of an Enum in `params`",
         sent("GET /anything?a=Colour.RED"),
         sent("GET /anything?a=red"),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import unicodedata
@@ -15,8 +16,6 @@ from . import arguments
 from .content import chunks
 
 if TYPE_CHECKING:
-    import os
-
     from urllib3 import BaseHTTPResponse
 
 _LONGEST = 255  # bytes: what a name may have on the usual file systems

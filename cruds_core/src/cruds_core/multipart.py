@@ -247,7 +247,7 @@ def _field_bytes(name: str, data: object) -> bytes:
     got = type(data).__name__
     if isinstance(data, int) and not isinstance(data, bool):
         with suppress(ValueError):
-            return str(data).encode()
+            return str(int(data)).encode()  # of an Enum, its value
         got += " of more digits than Python writes"
     msg = f'files["{name}"] must be str, bytes, int or a binary file (got {got})'
     raise ContentError(msg)

@@ -6,13 +6,12 @@ import importlib.util
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Set
+from enum import Enum
 from typing import Any, NamedTuple, TypeAlias, cast
 from urllib.parse import unquote, urlencode
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
-
-from .secret import plain
 
 #: What every verb takes as the parameters of a query, a mapping or (name, value) pairs.
 Params: TypeAlias = "Mapping[Any, Any] | Iterable[tuple[Any, Any]]"
@@ -258,10 +257,12 @@ def _name(name: object) -> Any:
     if isinstance(name, _COLLECTIONS):
         msg = f"params hold a name that is a {type(cast('object', name)).__name__}; it must be a str"
         raise TypeError(msg)
-    return plain(name) if isinstance(name, str) else name
+    return name.value if isinstance(name, Enum) else name
 
 
 def _parameter(name: object, value: object) -> object:
+    if isinstance(value, Enum):
+        value = value.value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, _COLLECTIONS):
@@ -270,7 +271,7 @@ def _parameter(name: object, value: object) -> object:
         raise TypeError(msg)
     if isinstance(value, (bytearray, memoryview)):
         return bytes(cast("bytes", value))
-    return plain(value) if isinstance(value, str) else value
+    return value
 
 
 def without_query(url: str) -> str:
