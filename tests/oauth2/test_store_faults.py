@@ -293,6 +293,31 @@ def test_a_save_that_is_interrupted(
 
 
 @pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_a_save_that_is_interrupted_and_fails(
+    authority: AuthorizationServer, place: Place, at: Callable[[float], None]
+) -> None:
+    """The signal goes on where the second save fails, and the token serves this process alone."""
+    common = setting(authority, place.store)
+    common.sign_in(authority)
+    auth, store = interrupted(common)
+    auth.access_token()
+    at(GONE)
+
+    def down() -> None:
+        raise OSError
+
+    def ctrl_c_and_down() -> None:
+        store.before = down
+        raise KeyboardInterrupt
+
+    store.before = ctrl_c_and_down
+    with pytest.raises(KeyboardInterrupt):
+        auth.access_token()
+    assert authority.is_active(auth.access_token())
+    assert [request["status"] for request in authority.token_requests] == [200]
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
 def test_forked_in_the_midst_of_a_save(
     authority: AuthorizationServer, place: Place, at: Callable[[float], None]
 ) -> None:

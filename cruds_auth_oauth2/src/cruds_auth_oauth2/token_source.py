@@ -240,16 +240,18 @@ class TokenSource:
         """Save a token before it is used. If that fails, it serves this process alone."""
         self._unsaved = token
         try:
-            try:
-                place.save(token, time.time())
-            except BaseException as error:
-                if not isinstance(error, Exception):  # a signal, and what was there before is used up
-                    place.save(token, time.time())
-                raise
+            place.save(token, time.time())
             self._unsaved = None
         except CrudsError as error:
             logger.warning(_ALONE, error)
             place.withdraw()  # a refresh token that was used must not be used by another
+        except BaseException:  # a signal, and what was there before is used up
+            try:
+                place.save(token, time.time())
+            except CrudsError:
+                self._token = token
+                place.withdraw()
+            raise
 
     def _obtain(self, held: Token | None) -> Token:
         if held is not None and self._refresh is not None and self._can_refresh(held):

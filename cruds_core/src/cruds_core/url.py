@@ -219,7 +219,7 @@ def encode_query(params: Params | None) -> str:
 
     Raises:
         TypeError: ``params`` is neither a mapping nor pairs, or a value is a mapping, or holds a list.
-        ValueError: A name or a value holds a lone surrogate.
+        ValueError: A name or a value holds a lone surrogate, or has no text.
     """
     if params is None:
         return ""

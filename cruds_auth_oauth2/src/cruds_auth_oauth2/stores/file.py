@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cruds_core import arguments
 
@@ -67,7 +68,7 @@ class FileStore(TokenStore):
         with self._errors("the folder cannot be made"):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check()
-        _library()  # now: see Pool of the core
+        importlib.import_module("filelock")  # not by the first request: see Pool of the core
 
     def load(self, key: str) -> str | None:
         """The record of a key; None where there is none."""
@@ -109,12 +110,14 @@ class FileStore(TokenStore):
     @contextmanager
     def lock(self, key: str, *, lease: float, wait: float) -> Generator[None]:
         """Hold the lock of a key, at most as long as this process lives."""
+        from filelock import FileLock, Timeout  # imported late: nobody needs it without a store
+
         self._check()
-        held = _library().FileLock(self.path / f"{key}.lock", mode=0o600, fallback_to_soft=False)
+        held = FileLock(self.path / f"{key}.lock", mode=0o600, fallback_to_soft=False)
         with self._errors("the lock cannot be taken"):
             try:
                 held.acquire(timeout=wait, poll_interval=_POLL)
-            except _library().Timeout:
+            except Timeout:
                 msg = f"another process has held {held.lock_file} for {wait:g} s; look what keeps it"
                 raise OAuthStoreLockedError(msg) from None
         try:
@@ -163,9 +166,3 @@ class FileStore(TokenStore):
 
     def __repr__(self) -> str:
         return f"FileStore({str(getattr(self, 'path', '?'))!r})"
-
-
-def _library() -> Any:
-    import filelock  # imported late: nobody needs it without a store
-
-    return filelock
