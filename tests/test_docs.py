@@ -55,7 +55,7 @@ def test_the_store_of_the_documents_keeps_the_contract(tmp_path: Path) -> None:
         os.devnull,
         str(tmp_path),
     ]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=240)
     assert ran.returncode == 0, ran.stdout
     assert " passed" in ran.stdout
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..stores import TokenStore
 
 PROCESSES = 3
+THREADS = 3
 
 
 class Processes(Subject):
@@ -42,10 +44,12 @@ class Processes(Subject):
             _wait_for(begun)
             with place.lock():
                 held.touch()
-                if not trying.result():
-                    self._fail("two processes held one lock at a time; a lock in memory is not enough.")
-            if not in_child(lambda: self._expect(place, is_free=True)):
-                self._fail("another process could not take a lock that was given back.")
+                if said := trying.result():
+                    self._fail(
+                        f"two processes held one lock at a time: {said}\nA lock in memory is not enough."
+                    )
+            if said := in_child(lambda: self._expect(place, is_free=True)):
+                self._fail(f"another process could not take a lock that was given back: {said}")
 
     def test_a_lock_of_a_dead_process_ends(self) -> None:
         """A lock that its holder never gave back can be taken, after its lease at the latest."""
@@ -54,8 +58,8 @@ class Processes(Subject):
         with self._place() as place:
             held = ExitStack()  # which the child never leaves
             lock = self.make(place.folder).lock(place.key, lease=LEASE, wait=LIMIT)
-            if not in_child(lambda: held.enter_context(lock)):
-                self._fail("a forked child could not take the lock.")
+            if said := in_child(lambda: held.enter_context(lock)):
+                self._fail(f"a forked child could not take the lock: {said}")
             if not self._is_free(place.store, place.key, wait=LEASE + AT_ONCE):
                 self._fail(
                     f"a lock with a lease of {LEASE} s was held {AT_ONCE} s after it, by nobody: the process "
@@ -68,8 +72,8 @@ class Processes(Subject):
             return
         with self._place() as place:
             place.save("0")
-            if not in_children(PROCESSES, lambda: count_up(self.make(place.folder), place.key)):
-                self._fail(f"{PROCESSES} forked children could not use the store at a time.")
+            if said := in_children(PROCESSES, lambda: count_up(self.make(place.folder), place.key)):
+                self._fail(f"{PROCESSES} forked children could not use the store at a time: {said}")
             self._counted(place, PROCESSES)
 
     def test_it_works_after_a_fork(self) -> None:
@@ -77,23 +81,27 @@ class Processes(Subject):
         if not hasattr(os, "fork"):
             return
         with self._place() as place:
-            key = new_key()
+            key, resting = new_key(), threading.Event()
 
             def use() -> None:
+                begun = time.monotonic()
                 place.save("record")
                 self._same(place.store, place.key, "record", "save() of a process that forks")
+                if resting.is_set():  # else a child never has a turn where a slow store knows no queue
+                    time.sleep(THREADS * (time.monotonic() - begun))
 
             def use_in_child() -> None:
                 with place.store.lock(key, lease=LIMIT, wait=LIMIT):
                     place.store.save(key, "of a child", None)
                 self._same(place.store, key, "of a child", "save() of a forked child")
 
-            with busy(3, use):
+            with busy(THREADS, use):
                 for _ in range(ROUNDS):
+                    resting.clear()
                     time.sleep(0.02)
-                    if not in_child(use_in_child):
+                    if said := in_child(use_in_child, resting.set):
                         self._fail(
-                            "a forked child could not use the store.\n"
+                            f"a forked child could not use the store: {said}\n"
                             "A lock that another thread held at that moment stays held in the child, and a "
                             "connection is the parent's too: make them anew in it, as by "
                             "os.register_at_fork(), or for each os.getpid()."
@@ -118,7 +126,8 @@ class Processes(Subject):
     def _expect(self, place: Place, *, is_free: bool) -> None:
         """Fail unless a lock is free, or is not."""
         if self._is_free(self.make(place.folder), place.key) is not is_free:
-            raise AssertionError
+            msg = f"the lock is {'held' if is_free else 'free'}"
+            raise AssertionError(msg)
 
 
 def _wait_for(path: Path) -> None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 THREADS = 32
 FORKS = 3
 
+#: Said of a forked child that does not end.
+STUCK = f"stuck for {LIMIT:.0f} s"
+
 #: Seconds that a scheme's server takes, so that threads meet.
 PAUSE = 0.05
 
@@ -95,10 +98,10 @@ class Sharing(Subject):
 
     def _check_child(self, call: Callable[[], object]) -> None:
         """Fail unless a forked child can do something."""
-        (said,) = _faults(1, call)
-        if said is None:
+        said = in_child(call)
+        if said == STUCK:
             self._fail(
-                f"a forked child was stuck for {LIMIT:.0f} s.\n"
+                f"a forked child was {STUCK}.\n"
                 "A lock that another thread held when the process forked stays held in the child: use "
                 "cruds_core.ForkSafeLock, or make the lock anew with os.register_at_fork()."
             )
@@ -195,22 +198,20 @@ def _held(auth: AuthABC) -> Generator[None]:
                 other.submit(one.release).result()
 
 
-def in_child(call: Callable[[], object]) -> bool:
-    """Whether something can be done in a forked child, in time."""
-    return in_children(1, call)
+def in_child(call: Callable[[], object], once_forked: Callable[[], object] = lambda: None) -> str:
+    """What keeps a forked child from doing something: "" if nothing does, STUCK if it does not end."""
+    return in_children(1, call, once_forked)
 
 
-def in_children(count: int, call: Callable[[], object]) -> bool:
-    """Whether something can be done in so many forked children at a time, in time."""
-    return all(said == "" for said in _faults(count, call))
-
-
-def _faults(count: int, call: Callable[[], object]) -> list[str | None]:
-    """What keeps each forked child from doing something: "" if nothing does, None if it is stuck."""
+def in_children(
+    count: int, call: Callable[[], object], once_forked: Callable[[], object] = lambda: None
+) -> str:
+    """What keeps one of so many forked children from doing something at a time."""
     children = [_fork(call) for _ in range(count)]
     try:
-        return [
-            os.read(reads, 4000).decode().strip() if select.select([reads], [], [], LIMIT)[0] else None
+        once_forked()
+        said = [
+            os.read(reads, 4000).decode().strip() if select.select([reads], [], [], LIMIT)[0] else STUCK
             for _, reads in children
         ]
     finally:
@@ -218,6 +219,7 @@ def _faults(count: int, call: Callable[[], object]) -> list[str | None]:
             os.close(reads)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+    return next(filter(None, said), "")
 
 
 def _fork(call: Callable[[], object]) -> tuple[int, int]:
