@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -291,7 +292,10 @@ def in_a_child(at: Site) -> Any:
     """Read in a forked process, through a Client that has a connection already, and read on."""
     made = client(at)
     made.read("anything")
-    if (child := os.fork()) == 0:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: an earlier call's may still end
+        child = os.fork()
+    if child == 0:
         made.read("anything")
         os._exit(0)
     os.waitpid(child, 0)
