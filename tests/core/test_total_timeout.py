@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,35 @@ def test_slow_refusal_is_a_refusal() -> None:
         with pytest.raises(CrudsError, match=r"404 Not Found: x+$"):
             client.read("items")
         assert time.monotonic() - began < SOON
+
+
+def growing(status: bytes) -> bytes:
+    """Returns an answer that is short enough to be read in one go, and 1 GiB: blocks of gzip, in gzip."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, 31)
+    head = deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    block = deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    content = gzip.compress(head + block * 1023)
+    fields = b"Content-Encoding: gzip, gzip\r\nContent-Length: %d\r\n\r\n" % len(content)
+    return b"HTTP/1.1 %b\r\n%b%b" % (status, fields, content)
+
+
+def test_content_that_grows(tmp_path: Path) -> None:
+    """What is decompressed without another read of the connection ends with the time, too; no file is left."""
+    with Fault(growing(b"200 OK")) as server, Client(server.url, total_timeout=LIMIT) as client:
+        assert "the 200 answer was not whole" in str(late(lambda: client.read("items")))
+        late(lambda: client.download("items", tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusal_that_grows() -> None:
+    """An error status is raised with what was decompressed of its content by the end of the time."""
+    with (
+        Fault(growing(b"404 Not Found")) as server,
+        Client(server.url, total_timeout=LIMIT) as client,
+        pytest.raises(CrudsError, match="404") as caught,
+    ):
+        client.read("items")
+    assert 0 < len(getattr(caught.value, "content", b"")) < 512 << 20  # bytes: max_response_size
 
 
 @pytest.mark.parametrize("content", [bytes(1 << 25), io.BytesIO(bytes(1 << 25))])

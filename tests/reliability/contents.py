@@ -15,6 +15,7 @@ _CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 _DATA = ("read", "create")
 _LIMITED = {"max_response_size": 1 << 20}
 _TEXT = gzip.compress(b'{"a": 1}' * 100)
+_BROTLI = b"\x8b\x00\x80{}\x03"
 _PIECE = b"x" * 60_000
 
 
@@ -118,7 +119,13 @@ CASES = [
         [_coded(b"gzip, gzip", gzip.compress(gzip.compress(b"x" * 9000, 0), 0)[:-900])],
         keeps=True,
     ),
-    Case("six codings", DecompressionError, [_coded(b", ".join([b"gzip"] * 6), b"{}")]),
+    Case("brotli", Data({}), [_coded(b"br", _BROTLI)], _DATA),
+    Case("brotli that is cut", DecompressionError, [_coded(b"br", _BROTLI[:-1])], keeps=True),
+    Case(
+        "three codings",
+        DecompressionError,
+        [_coded(b"gzip, gzip, gzip", gzip.compress(gzip.compress(gzip.compress(b"{}"))))],
+    ),
     Case("gzip and a coding that is not known", DecompressionError, [_coded(b"gzip, x-none", b"{}")]),
     Case(
         "codings that say back the token",

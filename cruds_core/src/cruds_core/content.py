@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 
+from .deadline import OutOfTime, running
 from .exceptions import ContentError
 from .multipart import Fields, Stream, binary, encode_form, is_reader, utf8
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from .request import Content, Headers
 
 _CHUNK = 1 << 17  # bytes: as much as is decompressed at a time
+
+# A server may compress twice by mistake. Each coding makes a thousand times as much of what is sent, all of
+# which may come to nothing: of three, a few KB can keep the last but one busy for hours.
+_MOST_CODINGS = 2
 
 
 def encode(data: object, files: Fields | None, headers: Headers, *, serialize: bool) -> Content:
@@ -113,7 +118,8 @@ def receive_refusal(response: BaseHTTPResponse, limit: int) -> bytes:
             if buffer.tell() == limit:
                 response.close()
                 break
-    except (HTTPError, ValueError):  # as in chunks()
+            _check_time()
+    except (HTTPError, ValueError, OutOfTime):  # as in chunks()
         # The rest of this answer must not be taken for the next one.
         response.close()
     return buffer.getvalue()
@@ -124,11 +130,13 @@ def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
 
     Raises:
         urllib3.exceptions.HTTPError: It could not be read.
+        OutOfTime: The time of the call has passed.
     """
     _check_codings(response)
     try:
         while chunk := response.read(_CHUNK):
             yield chunk
+            _check_time()
     except ValueError as error:  # http.client, of a chunk whose size is negative
         msg = "Connection broken"
         raise ProtocolError(msg, error) from error
@@ -137,9 +145,18 @@ def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
         raise DecodeError(msg)
 
 
+def _check_time() -> None:
+    """End what is decompressed without another read of the connection, which would look at the time."""
+    if running.deadline is not None:
+        running.deadline.cut()
+
+
 def _check_codings(response: BaseHTTPResponse) -> None:
-    """Refuse several content codings that are not all known: urllib3 would take the others for deflate."""
+    """Refuse more content codings than two, and two that are not known: urllib3 would take one for deflate."""
     codings = [coding.strip().lower() for coding in response.headers.get("Content-Encoding", "").split(",")]
+    if len(codings) > _MOST_CODINGS:
+        msg = "there are too many content codings"
+        raise DecodeError(msg)
     if len(codings) > 1 and not set(codings) <= set(response.CONTENT_DECODERS):
         msg = "a content coding is not known"
         raise DecodeError(msg)
@@ -153,7 +170,9 @@ def _is_cut(response: BaseHTTPResponse) -> bool:
 
 def _has_no_end(decoder: object) -> bool:
     in_first_member = getattr(decoder, "_state", 0) == 0  # what follows the first may be padding
-    return in_first_member and getattr(getattr(decoder, "_obj", None), "eof", True) is False
+    stream: Any = getattr(decoder, "_obj", None)
+    is_finished = getattr(stream, "is_finished", None)  # of brotli
+    return in_first_member and (is_finished() if is_finished else getattr(stream, "eof", True)) is False
 
 
 class TooLarge(Exception):

@@ -238,6 +238,9 @@ class _Call:
         except TooLarge as error:
             forget_locals(error)
             raise self._too_large(error.status) from None
+        except OutOfTime as error:
+            forget_locals(error)
+            raise self.out_of_time(self.status) from None
         except HTTPError as error:
             forget_locals(error)
             if isinstance(error, CrudsError) or self.in_scheme:  # the scheme's, not of this request
