@@ -152,7 +152,7 @@ def _check_time() -> None:
 
 
 def _check_codings(response: BaseHTTPResponse) -> None:
-    """Refuse more content codings than two, and two that are not known: urllib3 would take one for deflate."""
+    """Refuse more codings than two, and of two any that is not known: urllib3 would take it for deflate."""
     codings = [coding.strip().lower() for coding in response.headers.get("Content-Encoding", "").split(",")]
     if len(codings) > _MOST_CODINGS:
         msg = "there are too many content codings"
