@@ -401,6 +401,17 @@ def test_sending_times_out() -> None:
     assert isinstance(caught.value, TimeoutError)
 
 
+@pytest.mark.parametrize("timeout", [1e-05, 0.0625])
+def test_message_says_how_long_was_waited(timeout: float) -> None:
+    """The message of a time-out has the seconds that were waited, however they are written."""
+    with (
+        Fault([60.0]) as server,
+        Client(server.url, timeout=timeout, retries=0) as client,
+        pytest.raises(RequestTimeoutError, match=rf"(for|within) {timeout} s; see timeout="),
+    ):
+        client.read("x")
+
+
 def test_timeout_is_of_each_piece() -> None:
     """An answer that goes on coming may take longer than the timeout as a whole."""
     pieces: list[Step] = [OK + b"Content-Length: 4\r\n\r\n"]
@@ -434,6 +445,19 @@ def test_words_of_a_proxy() -> None:
             client.read("x")
     assert str(caught.value).endswith("407 Proxy Authentication Required")
     assert BASIC not in "".join(TracebackException.from_exception(caught.value).format())
+
+
+def test_what_a_proxy_is_sent_is_masked() -> None:
+    """What was meant for a proxy is masked where a server says back what the proxy handed on to it."""
+    heads = urllib3.make_headers(proxy_basic_auth=f"ada:{SECRET}") | {"X-Ticket": HEADER_SECRET}
+    with Fault(reply(400, f"{heads}, which is ada:{SECRET}".encode())) as server:
+        manager = urllib3.ProxyManager(server.url, proxy_headers=heads)
+        with Client("http://api.test", manager=manager) as client, pytest.raises(ClientError) as caught:
+            client.read("x")
+    (received,) = server.received
+    assert received.headers["Proxy-Authorization"] == f"Basic {BASIC}"
+    assert "***" in str(caught.value)
+    assert not any(secret in str(caught.value) for secret in (BASIC, SECRET, HEADER_SECRET))
 
 
 def test_tls_failure_behind_a_proxy(proxy: Proxy, nginx: Nginx) -> None:

@@ -115,7 +115,7 @@ def _protocol_failure(error: Exception, *, status: int | None) -> tuple[type[exc
 
 def _waited(error: Exception, limit: object) -> str:
     """How long was waited, as urllib3 says it in its message: a TLS handshake counts as connecting."""
-    said = re.search(r"timeout=([0-9.]+)", str(error))
+    said = re.search(r"timeout=([0-9.e-]+)", str(error))
     return f"{said[1] if said else limit} s"
 
 

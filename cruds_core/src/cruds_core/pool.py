@@ -21,6 +21,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 from . import connection
 from .deadline import running
 from .decoding import orjson_loads
+from .secret import credentials_in, is_harmless
 from .url import split_plain, without_query
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ class Pool:
         self.timeout = own if isinstance(own, Timeout) else Timeout.from_float(own)
         #: The Retry that the user's manager was made with, or None.
         self.retry: urllib3.Retry | None = self.manager.connection_pool_kw.get("retries")
+        proxied: dict[str, str] = getattr(self.manager, "proxy_headers", {})
+        #: What a proxy is sent that must not be shown. A server gets it, too, where the proxy hands it on.
+        self.secrets = frozenset(
+            secret
+            for name, value in proxied.items()
+            if not is_harmless(name)
+            for secret in credentials_in(name, value)
+        )
         _pools.add(self)
         # What a first request would import. A child that is forked while another thread does so would wait
         # for ever: CPython does not make the lock of a module anew.
