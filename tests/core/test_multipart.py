@@ -7,15 +7,18 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from enum import Enum
+from http.client import HTTPConnection
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Any, BinaryIO, cast
 
 import pytest
+import urllib3
 from servers.apache import Apache
-from servers.fault import Fault, reply
+from servers.fault import End, Fault, reply
 from servers.process import HOST
 from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
@@ -361,6 +364,26 @@ def test_a_file_that_shrinks(changing: Changing) -> None:
         assert server.connections == 2  # the first is broken; there was no third
     (second,) = [received for received in server.received if received.target == "/y"]
     assert second.content == b'{"a":1}'
+
+
+@pytest.mark.parametrize("library", ["urllib3", "http.client"])
+def test_an_answer_that_breaks_while_it_is_sent(library: str) -> None:
+    """Another server's answer that breaks while it is sent on is a ContentError, no fault of this one."""
+    cut = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", End.CLOSE]
+    with (
+        Fault(cut) as source,
+        closing(HTTPConnection(HOST, source.server_address[1])) as connection,
+        Fault(reply(200)) as server,
+        Client(server.url, serialize=False) as client,
+    ):
+        answer: Any
+        if library == "urllib3":
+            answer = urllib3.request("GET", source.url, preload_content=False)
+        else:
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+        with answer, pytest.raises(ContentError, match="could not be read while it was being sent"):
+            client.update("x", answer, replace=True)
 
 
 def test_a_file_that_grows(changing: Changing) -> None:

@@ -7,9 +7,11 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from urllib3.exceptions import HTTPError
 from urllib3.fields import RequestField, guess_content_type
 from urllib3.filepost import choose_boundary
 
@@ -101,10 +103,10 @@ class _Part:
     def read(self, size: int) -> bytes:
         try:
             return self._read(size)
-        except OSError as error:  # else it would be taken for one of the connection
-            msg = (
-                f"a file could not be read while it was being sent: {error.strerror or type(error).__name__}"
-            )
+        # Else they would be taken for those of the connection: it may read from another one.
+        except (OSError, HTTPError, HTTPException) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            msg = f"a file could not be read while it was being sent: {reason}"
             raise ContentError(msg) from error
 
     def _read(self, size: int) -> bytes:
