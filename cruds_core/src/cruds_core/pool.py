@@ -57,12 +57,12 @@ class Pool:
         self.timeout = own if isinstance(own, Timeout) else Timeout.from_float(own)
         #: The Retry that the user's manager was made with, or None.
         self.retry: urllib3.Retry | None = self.manager.connection_pool_kw.get("retries")
-        proxied: dict[str, str] = getattr(self.manager, "proxy_headers", {})
+        proxied: dict[Any, Any] = getattr(self.manager, "proxy_headers", {})
         #: What a proxy is sent that must not be shown. A server gets it, too, where the proxy hands it on.
         self.secrets = frozenset(
             secret
             for name, value in proxied.items()
-            if not is_harmless(name)
+            if isinstance(name, str) and isinstance(value, str) and not is_harmless(name)
             for secret in credentials_in(name, value)
         )
         _pools.add(self)
