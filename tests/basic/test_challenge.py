@@ -188,3 +188,12 @@ def test_no_text_takes_long(text: str) -> None:
     start = time.process_time()
     parse_challenges(text)
     assert time.process_time() - start < 1
+
+
+def test_many_lines_take_no_longer_than_one() -> None:
+    """Of lines of 64 KiB, as many as http.client takes, the first one is read, and no time goes into more."""
+    lines = ", ".join(['Digest realm="a"' + ", a" * 20_000] * 100)
+    start = time.process_time()
+    first, *_ = parse_challenges(lines)
+    assert time.process_time() - start < 1
+    assert (first.scheme, first.parameters) == ("digest", {"realm": "a"})

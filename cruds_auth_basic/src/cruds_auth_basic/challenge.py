@@ -15,6 +15,9 @@ _SCHEME = re.compile(rf"({_NAME})(?:[ \t]+|(?=,|\Z))")
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|\Z))")
 _SEPARATOR = re.compile(r"[ \t,]*")
 
+# Characters that are read, as many as a line may have: 6 MB of challenges, in many lines, take half a minute.
+_LONGEST = 1 << 16
+
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
@@ -33,9 +36,9 @@ def parse_challenges(text: str) -> list[Challenge]:
     """The challenges in the values of WWW-Authenticate, joined by commas (RFC 9110, section 11.6.1).
 
     What follows the first thing that is not a challenge is left out: there is no telling where the next
-    one would begin.
+    one would begin. So is what follows 64 KiB.
     """
-    text = re.sub(r"\r?\n[ \t]+", " ", text)  # RFC 9112, section 5.2: a folded line
+    text = re.sub(r"\r?\n[ \t]+", " ", text[:_LONGEST])  # RFC 9112, section 5.2: a folded line
     challenges: list[Challenge] = []
     position = _end(_SEPARATOR, text, 0)
     while position < len(text):
