@@ -102,6 +102,15 @@ def test_what_a_problem_says(problem: dict[str, Any], said: str) -> None:
     assert detail(refused(reply(400, content, Content_Type="application/problem+json"))) == said
 
 
+@pytest.mark.parametrize("member", ["title", "detail", "errors"])
+def test_a_problem_that_nests_deep(member: str) -> None:
+    """A problem that can be read is told of, though it may nest too deep for Python to write it."""
+    for depth in range(800, 1024, 16):  # orjson reads 1024 levels
+        content = f'{{"title": "Bad", "{member}": {"[" * depth}{"]" * depth}}}'.encode()
+        said = detail(refused(reply(400, content, Content_Type="application/problem+json")))
+        assert "[[[" in said
+
+
 @pytest.mark.parametrize(
     ("status", "phrase"),
     [

@@ -357,14 +357,17 @@ def deepest() -> int:
     return least
 
 
-def test_nested_members() -> None:
+@pytest.mark.parametrize(
+    "member", [b'"x": %b', b'"scope": ["y", %b]', b'"authorization_details": [{"type": %b}]']
+)
+def test_nested_members(member: bytes) -> None:
     """Members that nest as deep as JSON can be read are no obstacle, and deeper ones an error."""
     outcomes: set[str] = set()
     bottom = deepest()
     with Fault(b"") as server:
         for depth in (10, 400, *range(bottom - 40, bottom + 2), 2 * bottom):
             nested = b"[" * depth + b"]" * depth
-            server.scripts[:] = [reply(200, b'{"access_token": "a", "x": %b}' % nested)]
+            server.scripts[:] = [reply(200, b'{"access_token": "a", %b}' % (member % nested))]
             oauth2 = OAuth2(f"{server.url}/token", "id", "secret-0123", ASKED)
             try:
                 assert oauth2.access_token() == "a"

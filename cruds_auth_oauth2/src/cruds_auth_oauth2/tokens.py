@@ -7,11 +7,14 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from cruds_core.secret import SecretDict, SecretText, fault_of, hidden
 
 from .encryption import Sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # RFC 6750, section 2.1, and what servers send beside it: anything that a header can carry in one word.
 _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -220,15 +223,19 @@ def _text(answer: SecretDict, name: str) -> SecretText | None:
 
 def _scope(answer: SecretDict) -> str | None:
     if isinstance(names := answer.get("scope"), list):  # as some servers write it
-        return " ".join(map(str, cast("list[object]", names)))
+        return " ".join(_written(name, str) for name in cast("list[object]", names))
     scope = _text(answer, "scope")
     return None if scope is None else str(scope)
 
 
 def _others(answer: SecretDict) -> str:
+    return _written({name: answer[name] for name in answer if name not in _KNOWN})
+
+
+def _written(value: object, write: Callable[[object], str] = json.dumps) -> str:
     try:
-        return json.dumps({name: answer[name] for name in answer if name not in _KNOWN})
-    except RecursionError:
+        return write(value)
+    except RecursionError:  # orjson reads deeper than Python writes
         msg = "it nests too deep"
     raise UnusableAnswerError(msg)
 
@@ -256,4 +263,4 @@ def _details(value: object) -> str | None:
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in cast("list[object]", value)):
         msg = "its authorization_details are not a list of objects (RFC 9396, section 7)"
         raise UnusableAnswerError(msg)
-    return json.dumps(value)
+    return _written(value)

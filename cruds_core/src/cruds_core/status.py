@@ -6,7 +6,7 @@ import http
 import json
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .exceptions import ClientError, ServerError, StatusError
 from .secret import credentials_added, credentials_in, is_harmless, mask
@@ -88,14 +88,20 @@ def phrase(status: int) -> str:
 
 
 def _detail(response: Response, secrets: Iterable[str]) -> str:
-    problem = response.problem or {}
+    said = list[str]()
+    with suppress(RecursionError):  # orjson reads deeper than Python writes
+        said = _words_of(response.problem or {}, response.status)
+    return showable(": ".join(said) or text_of(response), secrets)
+
+
+def _words_of(problem: dict[str, Any], status: int) -> list[str]:
     said = [str(problem[member]) for member in ("title", "detail") if problem.get(member)]
-    if said and said[0] == phrase(response.status):  # RFC 9457, section 3.1.3: for "about:blank"
+    if said and said[0] == phrase(status):  # RFC 9457, section 3.1.3: for "about:blank"
         del said[0]
     more = {name: value for name, value in problem.items() if name not in _MEMBERS}
     if more and said:  # RFC 9457, section 3.2: an extension, such as the faults of each field
         said.append(json.dumps(more, ensure_ascii=False))
-    return showable(": ".join(said) or text_of(response), secrets)
+    return said
 
 
 def showable(text: str, secrets: Iterable[str]) -> str:
