@@ -263,4 +263,4 @@ def _details(value: object) -> str | None:
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in cast("list[object]", value)):
         msg = "its authorization_details are not a list of objects (RFC 9396, section 7)"
         raise UnusableAnswerError(msg)
-    return _written(value)
+    return _written(cast("list[object]", value))
