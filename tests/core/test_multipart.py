@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 import pytest
 import urllib3
 from servers.apache import Apache
-from servers.fault import End, Fault, reply
+from servers.fault import End, Fault, Script, reply
 from servers.process import HOST
 from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
@@ -369,7 +369,7 @@ def test_a_file_that_shrinks(changing: Changing) -> None:
 @pytest.mark.parametrize("library", ["urllib3", "http.client"])
 def test_an_answer_that_breaks_while_it_is_sent(library: str) -> None:
     """Another server's answer that breaks while it is sent on is a ContentError, no fault of this one."""
-    cut = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", End.CLOSE]
+    cut: Script = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", End.CLOSE]
     with (
         Fault(cut) as source,
         closing(HTTPConnection(HOST, source.server_address[1])) as connection,
