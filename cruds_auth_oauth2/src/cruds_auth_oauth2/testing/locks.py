@@ -90,8 +90,8 @@ class Locks(Subject):
         """A lock can be taken after its lease, though its holder lives, who does not give back another's."""
         with self._place() as place, ThreadPoolExecutor(1) as pool:
             given_back = threading.Event()
+            before = time.monotonic()  # the lease begins after it
             with suppress(OAuthStoreError), place.store.lock(place.key, lease=LEASE, wait=LIMIT):
-                before = time.monotonic()
                 if self._is_free(place.store, place.key) and time.monotonic() - before < LEASE / 2:
                     self._fail("a lock could be taken before its lease had ended.")
                 if not self._is_free(place.store, place.key, wait=LEASE + AT_ONCE):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import threading
@@ -11,6 +10,7 @@ import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from time import sleep
 from typing import TYPE_CHECKING
 from unittest import SkipTest
@@ -32,6 +32,9 @@ FORKS = 3
 
 #: Said of a forked child that does not end.
 STUCK = f"stuck for {LIMIT:.0f} s"
+
+#: Said of one that ends before it could say anything, as by a signal.
+KILLED = "it ended in the midst, without a word"
 
 #: Seconds that a scheme's server takes, so that threads meet.
 PAUSE = 0.05
@@ -155,7 +158,7 @@ def at_once(count: int, call: Callable[[int], object]) -> None:
     start = threading.Barrier(count)
 
     def run(number: int) -> None:
-        start.wait()
+        start.wait(LIMIT)  # not for ever, where the system gives fewer threads
         call(number)
 
     with ThreadPoolExecutor(count) as pool:
@@ -210,8 +213,9 @@ def in_children(
     children = [_fork(call) for _ in range(count)]
     try:
         once_forked()
+        # Not by select(), which takes no number of a file above 1023.
         said = [
-            os.read(reads, 4000).decode().strip() if select.select([reads], [], [], LIMIT)[0] else STUCK
+            os.read(reads, 4000).decode() or KILLED if wait([reads], LIMIT) else STUCK
             for _, reads in children
         ]
     finally:
@@ -219,7 +223,7 @@ def in_children(
             os.close(reads)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-    return next(filter(None, said), "")
+    return next(filter(None, map(str.strip, said)), "")
 
 
 def _fork(call: Callable[[], object]) -> tuple[int, int]:
