@@ -223,7 +223,7 @@ def in_children(
             os.close(reads)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-    return next(filter(None, map(str.strip, said)), "")
+    return next((words for each in said if (words := each.strip())), "")
 
 
 def _fork(call: Callable[[], object]) -> tuple[int, int]:
