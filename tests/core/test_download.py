@@ -167,6 +167,26 @@ def test_unsafe_names(text: str, name: str) -> None:
     assert safe_name(text) == name
 
 
+NAMED = """
+import sys
+from cruds_core import Client
+
+print(ascii(Client(sys.argv[1]).download("file", sys.argv[2]).name))
+"""
+
+
+def test_name_that_the_system_cannot_encode(tmp_path: Path) -> None:
+    """Where names are ASCII, as in the locale C without UTF-8, another character becomes "_"."""
+    ascii_names = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with Fault(answer('attachment; filename="naïve ☃.txt"'.encode())) as server:
+        command = [sys.executable, "-c", NAMED, server.url, str(tmp_path)]
+        output = subprocess.run(
+            command, env=os.environ | ascii_names, capture_output=True, check=True, text=True, timeout=60
+        ).stdout
+    assert output == "'na_ve _.txt'\n"
+    assert (tmp_path / "na_ve _.txt").read_bytes() == b"content"
+
+
 NAMES = st.text() | st.text(st.sampled_from("./\\ a:ü\x00\u202econ1")) | st.text("ü.", min_size=130)
 
 

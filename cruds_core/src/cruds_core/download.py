@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sys
 import unicodedata
 from contextlib import suppress
 from email.message import Message
@@ -105,8 +106,11 @@ def safe_name(text: str) -> str:
     """A name that stays in its folder on every system: ``""`` where nothing is left of the text."""
     last = text.replace("\\", "/").rpartition("/")[2]
     visible = "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
+    # "?" stands for what this system's names cannot have, as where their encoding is ASCII.
+    encoding = sys.getfilesystemencoding()
+    known = visible.encode(encoding, "replace").decode(encoding)
     # A leading dot hides a file, or makes it the settings of a program.
-    name = _FORBIDDEN.sub("_", visible).strip(" .")
+    name = _FORBIDDEN.sub("_", known).strip(" .")
     if _RESERVED.match(name):
         name = f"_{name}"
     stem, suffix = PurePath(name).stem, PurePath(name).suffix
