@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import keyring
 import pytest
@@ -339,6 +339,19 @@ def test_locks_of_a_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     save(KeyringStore())
     assert (tmp_path / ".cruds" / "locks" / f"{KEY}.lock").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no users without a home")
+def test_keyring_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who has neither HOME nor an entry of the system's, as in a container, has to name a folder."""
+
+    def getpwuid(user: int) -> NoReturn:
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", getpwuid)
+    with pytest.raises(ValueError, match=r"^locks must name a folder \(got '~/.cruds/locks'\)$"):
+        KeyringStore()
 
 
 @pytest.mark.parametrize("service", [None, 1, b"cruds"], ids=repr)

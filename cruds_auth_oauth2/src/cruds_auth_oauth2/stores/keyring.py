@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..exceptions import OAuthStoreError
@@ -39,7 +38,7 @@ class KeyringStore(TokenStore):
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: ``locks`` can be no folder.
+        ValueError: ``locks`` can be no folder, or is not given where this user has no home.
         OAuthStoreError: The folder cannot be made, or is open to others.
         ImportError: keyring is not installed.
     """
@@ -49,7 +48,7 @@ class KeyringStore(TokenStore):
             msg = f"service must be a str (got {type(service).__name__})"
             raise TypeError(msg)
         self.service = service
-        self._locks = FileStore(Path.home() / ".cruds" / "locks" if locks is None else folder(locks, "locks"))
+        self._locks = FileStore(folder("~/.cruds/locks" if locks is None else locks, "locks"))
         _keyring()
 
     @property
