@@ -88,7 +88,8 @@ def test_folder_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_folder_behind_a_symlink(tmp_path: Path) -> None:
     """The folder that a symlink leads to is the one that is judged."""
     for name, permissions in (("open", 0o755), ("closed", 0o700)):
-        (tmp_path / name).mkdir(mode=permissions)
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(permissions)
         (tmp_path / f"to {name}").symlink_to(tmp_path / name)
     with pytest.raises(OAuthStoreError, match="got mode 0755"):
         FileStore(tmp_path / "to open")

@@ -124,4 +124,5 @@ def write(folder: Path) -> None:
     }
     for name, text in files.items():
         (folder / name).write_text(text)
-    (folder / "www" / "echo").chmod(0o755)
+    for path in folder.rglob("*"):  # whatever umask says: root's workers are not root
+        path.chmod(0o755 if path.is_dir() or path.name == "echo" else 0o644)

@@ -16,8 +16,8 @@ from typing import TypeVar
 import pytest
 
 HOST = "127.0.0.1"
-START_SECONDS = 20.0
-STOP_SECONDS = 10.0
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
 ATTEMPTS = 5
 PORT_TAKEN = ("in use", "Could not create listening sockets")  # the second is tinyproxy's
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import kill
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import redis
@@ -74,11 +75,13 @@ class Redis:
 def serve(folder: Path, port: int | None = None) -> Generator[Redis]:
     """Serves for the length of a with block, on a free port unless one is given."""
     server = program("redis-server", "redis-server")
-    socket = folder / "redis.sock"
 
     def configure(ports: list[int]) -> list[str | Path]:
         options = f"--bind {HOST} --port {port or ports[0]} --requirepass {Redis.password} --save".split()
         return [server, *options, "", "--appendonly", "no", "--dir", folder, "--unixsocket", socket]
 
-    with running(configure, folder / "redis.log", "eady to accept connections") as (free,):
-        yield Redis(port or free, socket)
+    # The path of a socket has 107 bytes at most, 103 on a Mac: a folder of pytest's may leave too few.
+    with TemporaryDirectory(prefix="cruds-") as short:
+        socket = Path(short) / "redis.sock"
+        with running(configure, folder / "redis.log", "eady to accept connections") as (free,):
+            yield Redis(port or free, socket)
