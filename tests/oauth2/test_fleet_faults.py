@@ -178,7 +178,7 @@ MOUNT = "mount -t tmpfs -o size=256k,mode=700 tmpfs ."
     ("spoil", "heal", "why"),
     [
         ("dd if=/dev/zero of=fill bs=1k", "rm fill", "No space left on device"),
-        ("mount -o remount,ro .", "mount -o remount,rw .", "Read-only file system"),
+        ("mount -o remount,bind,ro .", "mount -o remount,bind,rw .", "Read-only file system"),
     ],
     ids=["full", "read-only"],
 )
