@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from threading import Lock, Thread
 from typing import NoReturn, Self
 from urllib.parse import unquote_to_bytes
@@ -152,6 +153,10 @@ class DigestServer(ThreadingHTTPServer):
         self.url = f"http://{HOST}:{self.socket.getsockname()[1]}"
         self._thread = Thread(target=self.serve_forever, args=[POLL], daemon=True)
         self._thread.start()
+
+    def server_bind(self) -> None:
+        """Bind to the port. That of http.server would ask a name server for the name of the host."""
+        TCPServer.server_bind(self)
 
     def close(self) -> None:
         """Stop listening."""
