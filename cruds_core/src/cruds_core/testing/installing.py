@@ -18,7 +18,7 @@ from .subject import Subject, client_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Seconds of the processor that an import may take, beyond the core.
+#: Seconds of the processor that an import may take, beyond the core: more where that took long itself.
 LONGEST = 2.0
 
 #: Imports a module after the core, and prints what that did besides, and what the module itself imported.
@@ -46,8 +46,9 @@ sys.meta_path.insert(0, Finder)
 sys.addaudithook(watch)
 start = time.process_time()
 __import__(sys.argv[1])
-if time.process_time() - start > float(sys.argv[3]):
-    done.append(f"takes more than {sys.argv[3]} s of the processor")
+longest = max(float(sys.argv[3]), 8 * start)
+if time.process_time() - start > longest:
+    done.append(f"takes more than {longest:.1f} s of the processor")
 if logging.root.handlers != handlers:
     done.append("sets up logging, which is the program's own")
 if threading.active_count() > 1:
