@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from servers.process import require, require_distribution
+from servers.process import require_distribution
 from urllib3.util import parse_url
 
 from cruds_core import Client
@@ -188,7 +188,8 @@ def has_ipv6() -> bool:
 @pytest.fixture
 def ipv6() -> Iterator[int]:
     """The port of a server on [::1]."""
-    require(has_ipv6(), "this machine has no ::1")
+    if not has_ipv6():  # as in many containers: nothing that could be installed
+        pytest.skip("this machine has no ::1")
     with IPv6Server(("::1", 0), Echo) as server:
         thread = Thread(target=server.serve_forever, args=[0.02])
         thread.start()
