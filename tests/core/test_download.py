@@ -297,7 +297,7 @@ def compressed(content: bytes) -> bytes:
 def test_a_broken_transfer_leaves_nothing(tmp_path: Path, script: Script, error: type[Exception]) -> None:
     """After an answer that is no file, or not a whole one, the folder is as empty as before."""
     with pytest.raises(error):
-        download(tmp_path, script, timeout=0.2, retries=1)
+        download(tmp_path, script, timeout=0.5, retries=1)
     assert list(tmp_path.iterdir()) == []
 
 

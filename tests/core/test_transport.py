@@ -154,7 +154,7 @@ def test_lost_answer(fault: str, method: str) -> None:
     """When the answer is lost a GET is repeated, but no POST or PATCH: the server may have acted."""
     with (
         Fault(LOST[fault]) as server,
-        client(server.url, timeout=0.1) as it,
+        client(server.url, timeout=0.3) as it,
         pytest.raises(RequestError) as caught,
     ):
         it.request(method, "x", None if method == "GET" else {"a": 1})
@@ -182,7 +182,7 @@ def test_retry_unsafe(fault: Script) -> None:
     """With retry_unsafe POST is repeated like any method, with its content."""
     with (
         Fault(fault, reply(201, b"[1]")) as server,
-        client(server.url, retry_unsafe=True, timeout=0.5) as it,
+        client(server.url, retry_unsafe=True, timeout=1) as it,
     ):
         assert it.create("x", {"a": 1}) == [1]
     assert [request.content for request in server.received] == [b'{"a":1}'] * 2

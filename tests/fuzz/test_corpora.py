@@ -70,8 +70,8 @@ def test_what_is_like_the_corpus(name: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_long_input_takes_no_long_time(name: str) -> None:
-    """64 KiB of anything, as one header may have them, are read in less than 3 s of the processor."""
+    """64 KiB of anything, as one header may have them, are read in less than 10 s of the processor."""
     for number, make in enumerate(LONG):
         start = time.process_time()
         TARGETS[name](make(1 << 16))
-        assert time.process_time() - start < 3, f"input {number}"
+        assert time.process_time() - start < 10, f"input {number}"

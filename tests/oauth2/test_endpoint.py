@@ -535,12 +535,12 @@ def test_no_connection() -> None:
     assert caught.value.status is None
 
 
-@pytest.mark.parametrize("script", [[5.0], [HEAD + b"Content-Length: 99\r\n\r\n{", 5.0]])
+@pytest.mark.parametrize("script", [[60.0], [HEAD + b"Content-Length: 99\r\n\r\n{", 60.0]])
 def test_timeout(script: Script) -> None:
     """A server that says nothing, or no more, is waited for as long as the timeout says, and asked once."""
     began = time.monotonic()
     error = refused(script, timeout=0.1)
-    assert 0.1 <= time.monotonic() - began < 2
+    assert 0.1 <= time.monotonic() - began < 10
     assert isinstance(error.__cause__, RequestTimeoutError)
     assert "0.1 s" in str(error)
 

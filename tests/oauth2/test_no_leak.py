@@ -633,7 +633,7 @@ def test_a_request_that_the_api_does_not_answer_tells_nothing(watch: Watch, end:
 
     with (
         Answers([], answer) as server,
-        Client(server.url, of_user(server.url), retries=1, backoff_factor=0, timeout=0.2) as client,
+        Client(server.url, of_user(server.url), retries=1, backoff_factor=0, timeout=0.5) as client,
     ):
         with pytest.raises(RequestError) as caught:
             client.read("thing")

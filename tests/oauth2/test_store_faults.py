@@ -91,7 +91,7 @@ def setting(authority: AuthorizationServer, store: str) -> Setting:
     return Setting(authority.token_url, authority.client_id, authority.client_secret, KEY, store)
 
 
-def uses_what_lives(auth: OAuth2, caplog: pytest.LogCaptureFixture, seconds: float = 0.5) -> str:
+def uses_what_lives(auth: OAuth2, caplog: pytest.LogCaptureFixture, seconds: float = 3.0) -> str:
     """Returns the warning of a call that has the token that lives, in so many seconds at most."""
     token = auth.token
     assert token is not None
@@ -105,7 +105,7 @@ def uses_what_lives(auth: OAuth2, caplog: pytest.LogCaptureFixture, seconds: flo
     return warning
 
 
-def fails(auth: OAuth2, seconds: float = 0.5) -> str:
+def fails(auth: OAuth2, seconds: float = 3.0) -> str:
     """Returns what an error says, which comes in so many seconds at most."""
     started = time.perf_counter()
     with pytest.raises(OAuthStoreError) as raised:

@@ -195,7 +195,7 @@ def test_a_renewal_that_outlasts_the_token(clock: Clock) -> None:
 
 FAILURES: dict[str, Script] = {
     "closed": End.CLOSE,
-    "slow": [0.2],
+    "slow": [5.0],
     "429": reply(429, Retry_After="1"),
     "500": reply(500),
     "504": reply(504),
@@ -209,7 +209,7 @@ FAILURES: dict[str, Script] = {
 def test_the_living_token_is_used(clock: Clock, failure: Script) -> None:
     """A token that cannot be renewed is used until its end, with another try after 10 s and no sooner."""
     with Fault(token(1), failure, failure, token(2)) as server:
-        auth = scheme(server, timeout=0.1)
+        auth = scheme(server, timeout=0.5)
         clock.advance(LIFETIME - 29)
         assert [auth.access_token() for _ in range(3)] == ["token-1"] * 3
         clock.advance(9)
@@ -326,7 +326,7 @@ def test_no_second_try_in_the_quiet_time(clock: Clock, monkeypatch: pytest.Monke
 def test_a_refresh_without_an_answer(clock: Clock, failure: str) -> None:
     """A refresh that may have been carried out is not repeated while the token of a sign-in lives."""
     with Fault(refreshable(1), FAILURES[failure], refreshable(2)) as server:
-        auth = scheme(server, "authorization_code", timeout=0.1)
+        auth = scheme(server, "authorization_code", timeout=0.5)
         clock.advance(LIFETIME - 29)
         for _ in range(3):
             assert auth.access_token() == "token-1"
@@ -368,7 +368,7 @@ def deaf(url: str) -> Generator[None]:
 def test_a_refresh_that_did_not_connect(clock: Clock, caplog: pytest.LogCaptureFixture, grant: str) -> None:
     """A refresh that timed out before there was a connection is tried again after 10 s, as a refresh."""
     with Fault(refreshable(1)) as server:
-        auth = scheme(server, grant, timeout=0.1)
+        auth = scheme(server, grant, timeout=0.5)
     clock.advance(LIFETIME - 25)
     with deaf(server.url):
         assert auth.access_token() == "token-1"
