@@ -1,5 +1,6 @@
 """FileStore: who can read its folder, what is on the disk and when, and what a killed writer leaves."""
 
+import errno
 import os
 import re
 import stat
@@ -150,6 +151,26 @@ def test_record_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     steps.clear()
     store.delete(KEY)
     assert steps == ["unlink", "fsync folder"]
+
+
+@posix
+def test_folder_without_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that has no fsync for folders records are kept; where it fails they may not be."""
+    store, fsync, fault = FileStore(tmp_path / "tokens"), os.fsync, errno.EINVAL
+
+    def fsync_of_files(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(fault, os.strerror(fault))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync_of_files)
+    save(store)
+    assert store.load(KEY) == "record"
+    store.delete(KEY)
+    assert store.load(KEY) is None
+    fault = errno.EIO
+    with pytest.raises(OAuthStoreError, match="the token cannot be written: Input/output error"):
+        save(store)
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import stat
@@ -151,6 +152,9 @@ class FileStore(TokenStore):
             handle = os.open(self.path, os.O_RDONLY)
             try:
                 os.fsync(handle)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # of a file system that has no fsync for folders, only files
+                    raise
             finally:
                 os.close(handle)
 
