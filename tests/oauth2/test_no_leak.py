@@ -553,7 +553,7 @@ def test_a_send_that_breaks_tells_nothing(
 ) -> None:
     """A request that cannot be sent to its end, plain or over TLS, tells no secret of its content."""
     big = MARK * 500_000  # bytes: more than both ends keep
-    options: dict[str, Any] = {"verify_ssl": tls.ca_path, "timeout": 10 if resets else 0.5}
+    options: dict[str, Any] = {"verify_ssl": tls.ca_path, "timeout": 10 if resets else 1.5}
     with breaking(tls.good_path if is_tls else None, resets=resets) as url:
         if grant == "password":
             scheme = OAuth2(url, "app", CLIENT_SECRET, "read", None, "ada", big, **options)
