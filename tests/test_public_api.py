@@ -157,7 +157,7 @@ def loaded_by(statement: str) -> set[str]:
     """Returns the modules that a statement imports in a new process, beyond what Python starts with."""
     code = f"import sys; before = set(sys.modules); {statement}; print(sorted(set(sys.modules) - before))"
     output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=30
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=120
     ).stdout
     modules: list[str] = ast.literal_eval(output)
     return set(modules)

@@ -431,7 +431,7 @@ client.close()
 def test_forked_child() -> None:
     """A forked child asks for a challenge of its own, and its parent goes on counting."""
     with DigestServer() as server:
-        subprocess.run([sys.executable, "-c", FORK, server.url, USERNAME, PASSWORD], check=True, timeout=20)
+        subprocess.run([sys.executable, "-c", FORK, server.url, USERNAME, PASSWORD], check=True, timeout=60)
     seen = [(seen.target, seen.status, seen.credentials.get("nc")) for seen in server.requests]
     assert seen == [
         ("/parent/1", 401, None),

@@ -45,7 +45,7 @@ def worker() -> Iterator[Callable[..., Any]]:
 
     def call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         pools.append(ProcessPoolExecutor(1, mp_context=context))
-        return pools[-1].submit(function, *args, **options).result(timeout=30)
+        return pools[-1].submit(function, *args, **options).result(timeout=120)
 
     yield call
     for pool in pools:

@@ -276,7 +276,7 @@ def ask():
         found.append(str(error))
 thread = threading.Thread(target=ask, daemon=True)
 thread.start()
-thread.join(3)
+thread.join(30)
 print(json.dumps(found))
 """
     (message,) = site.run(script)
@@ -901,7 +901,7 @@ def test_a_mapping_needs_a_scheme(auth: Mapping[str, Any]) -> None:
 
 WAITS = """
 import pathlib, time
-go, end = pathlib.Path(__file__).with_name("go"), time.monotonic() + 10
+go, end = pathlib.Path(__file__).with_name("go"), time.monotonic() + 60
 while not go.exists() and time.monotonic() < end:
     time.sleep(0.01)
 """
@@ -918,11 +918,11 @@ def test_a_slow_plugin_delays_no_other(site: Site) -> None:
             assert not slow.done()
         quick = pool.submit(plugins.create, "quick", token="q")
         try:
-            assert quick.result(5).access_token() == "q"
+            assert quick.result(30).access_token() == "q"
             assert not slow.done()
         finally:
             (site.folder / "go").touch()
-        assert slow.result(5).access_token() == "s"
+        assert slow.result(30).access_token() == "s"
 
 
 def test_threads_load_a_plugin_once(site: Site) -> None:

@@ -40,7 +40,7 @@ def run(script: str, *arguments: str, **environment: str) -> str:
     # Newer Pythons warn of a fork while there are threads, which is what some of the scripts are about.
     command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", script, *arguments]
     done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, timeout=20, check=False
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -332,7 +332,7 @@ thread.start()
 started.wait(10)  # the head is here, and the content is not
 child = os.fork()
 if not child:
-    signal.alarm(10)
+    signal.alarm(20)
     print(client.read("child"), flush=True)
     sys.exit()
 _, status = os.waitpid(child, 0)
@@ -394,7 +394,7 @@ for thread in threads:
     held.acquire(timeout=10)
 child = os.fork()
 if not child:
-    signal.alarm(5)  # ends a child that waits for ever
+    signal.alarm(20)  # ends a child that waits for ever
     print(client.read("x"), flush=True)
     sys.exit()
 _, status = os.waitpid(child, 0)

@@ -14,7 +14,7 @@ from cruds.cli import main
 def output() -> str:
     """What the command prints when no person is watching."""
     command = [sys.executable, "-m", "cruds", "demo"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

@@ -64,7 +64,7 @@ def worker() -> Iterator[Callable[..., Any]]:
             patch.setenv(name, value)
 
         def call(function: Callable[..., Any], *args: Any) -> Any:
-            return pool.submit(function, *args).result(timeout=30)
+            return pool.submit(function, *args).result(timeout=120)
 
         yield call
 
@@ -464,7 +464,7 @@ def test_a_forked_child(public: AuthorizationServer) -> None:
             for _ in range(2):
                 process.stdin.write(public.sign_in(process.stdout.readline().strip()) + "\n")
                 process.stdin.flush()
-            printed, errors = process.communicate(timeout=20)
+            printed, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, "")
         assert printed.splitlines() == ["True True True", "[] True 0"]
         assert api.connections == 2

@@ -33,7 +33,7 @@ class Crowd:
 
     def __init__(self, executor: ThreadPoolExecutor) -> None:
         self.executor = executor
-        self.barrier = threading.Barrier(THREADS, timeout=10)
+        self.barrier = threading.Barrier(THREADS, timeout=30)
 
     def all(self, call: Callable[[], T]) -> list[T]:
         """Return what the call returned in each thread; raise what it raised in one of them."""

@@ -845,7 +845,7 @@ thread.start()
 held.wait(10)
 child = os.fork()
 if not child:
-    signal.alarm(5)  # ends a child that waits for ever
+    signal.alarm(20)  # ends a child that waits for ever
     print(auth.access_token(), flush=True)
     sys.exit()
 _, status = os.waitpid(child, 0)
@@ -861,7 +861,7 @@ def test_a_fork_in_the_middle_of_a_renewal() -> None:
     # Newer Pythons warn of a fork while there are threads, which is what this is about.
     command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", FORK]
     with Fault(token(1), token(2)) as server:
-        done = subprocess.run([*command, server.url], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run([*command, server.url], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines() == ["token-1", "token-2 0"]
         assert len(server.received) == 2
