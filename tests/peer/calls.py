@@ -1384,6 +1384,12 @@ CALLS: dict[str, Call] = {
         value({"ok": True}),
         raised(),
     ),
+    "answer in three codings": Call(
+        lambda at: client(at, retries=0).read("three-codings"),
+        "Content in three codings or more",
+        value([1]),
+        raised(),
+    ),
     "TLS without verification": Call(
         lambda at: twice(at, verify_ssl=False),
         "Warnings with `verify_ssl=False`",
