@@ -40,7 +40,7 @@ test-lowest: $(UV) ## Run the core of the tests with the lowest versions of what
 	@$(UV) pip compile --quiet --python $(LOWEST) --resolution lowest-direct --all-extras $(PROJECTS) \
 		-o $(LOWEST)/lowest.txt >/dev/null
 	@$(UV) pip install --quiet --python $(LOWEST) -r $(LOWEST)/lowest.txt -e . \
-		'pytest>=9' 'pytest-xdist>=3.8' 'hypothesis>=6.150' 'trustme>=1.2' 'keyrings.alt>=5.0'
+		'pytest>=9' 'pytest-xdist>=3.8' 'hypothesis>=6.150' 'trustme>=1.2' 'keyrings.alt>=5.0' 'brotli>=1.2'
 	@CRUDS_TEST_REQUIRE= $(LOWEST)/bin/python -m pytest $(ARGS) $(LOWEST_TESTS)
 
 # The fork counts as urllib3 does, but names headers and errors of its own: what is about those is left out.
