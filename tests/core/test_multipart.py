@@ -397,6 +397,31 @@ def test_a_file_that_grows(changing: Changing) -> None:
     assert form.content == encode_multipart_formdata({"a": ("a.bin", b"x" * SIZE)}, boundary)[0]
 
 
+@pytest.mark.parametrize("form", [False, True])
+def test_a_file_that_stands_beyond_its_end(form: bool) -> None:
+    """A file that was put beyond its end has nothing to send, and makes nothing else shorter."""
+    file = io.BytesIO(b"x" * 10)
+    file.seek(100)
+    stream = Stream([b"head", file, b"tail"] if form else [file])
+    content = b"headtail" if form else b""
+    assert stream.length == len(content)
+    assert stream.read() == content
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system has no /proc")
+def test_a_file_that_cannot_seek_to_its_end() -> None:
+    """A file of which nobody can tell the length is sent in chunks."""
+    with (
+        Fault(reply(200)) as server,
+        Client(server.url, serialize=False) as client,
+        Path("/proc/self/status").open("rb") as file,
+    ):
+        client.create("x", file)
+    (received,) = server.received
+    assert received.headers["transfer-encoding"] == "chunked"
+    assert b"Name:" in received.content
+
+
 class Strings:
     """A reader that returns str."""
 

@@ -3,6 +3,7 @@
 import html
 import http.client
 import json
+import tracemalloc
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -220,6 +221,33 @@ def test_a_charset_that_cannot_be_used(charset: str) -> None:
     """Whatever charset the server names, the error is a StatusError with a message."""
     error = refused(reply(400, b"[\\x]\xff", Content_Type=f"text/plain; charset={charset}"))
     assert "400 Bad Request: " in str(error)
+
+
+def test_no_charset_is_kept() -> None:
+    """What a server calls its charset takes no memory once the error is gone."""
+    answers = [reply(400, b"x", Content_Type=f"text/plain; charset={n}{'y' * 50_000}") for n in range(40)]
+    with Fault(answers[0], *answers) as server, Client(server.url, retries=0) as client:
+        with pytest.raises(ClientError):
+            client.read("x")
+        tracemalloc.start()
+        try:
+            before = tracemalloc.take_snapshot()
+            for _ in answers:
+                with pytest.raises(ClientError):
+                    client.read("x")
+            after = tracemalloc.take_snapshot().compare_to(before, "filename")
+        finally:
+            tracemalloc.stop()
+    assert sum(one.size_diff for one in after if "encodings" in one.traceback[0].filename) < 100_000
+
+
+@pytest.mark.parametrize(
+    ("charset", "said"), [("punycode", "blé-a"), ("KOI8-U", "blц╘-a"), ("Latin-1", "blÃ©-a")]
+)
+def test_charset_of_what_a_server_says(charset: str, said: str) -> None:
+    """What a server says is read in the charset that it names, if text on the web is written in it."""
+    answer = reply(400, "blé-a".encode(), Content_Type=f"text/plain; charset={charset}")
+    assert detail(refused(answer)) == said
 
 
 def test_a_password_is_masked_in_another_charset() -> None:

@@ -81,7 +81,9 @@ class _Part:
         self._start = 0
         if self._seekable():
             self._start = self._place(self._reader.seek(0, os.SEEK_CUR))
-            self.size = self._place(self._reader.seek(0, os.SEEK_END)) - self._start
+            with suppress(OSError):  # of /proc, whose files can seek, but not to their end
+                end = self._place(self._reader.seek(0, os.SEEK_END))
+                self.size = max(0, end - self._start)  # it may stand beyond its end
             self._reader.seek(self._start)
         self._left = self.size
         self._begun = False

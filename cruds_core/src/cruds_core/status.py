@@ -6,6 +6,8 @@ import http
 import json
 import re
 from contextlib import suppress
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from typing import TYPE_CHECKING, Any
 
 from .exceptions import ClientError, ServerError, StatusError
@@ -27,6 +29,10 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _SCHEMES = ("basic", "bearer", "digest", "dpop", "hoba", "mutual", "negotiate", "oauth", "vapid")
 
 _MEMBERS = ("type", "title", "status", "detail", "instance")  # RFC 9457, section 3.1
+
+# The charsets that a server may name. Python keeps each name that it was ever asked for, known or not; and to
+# decode punycode, which has no alias, takes as long as the square of what there is.
+_CHARSETS = frozenset({*aliases, *aliases.values(), "koi8_u"})
 
 _SHOWN = 1024  # characters of the content in a message
 _SEARCHED = 1 << 16  # bytes of it that are searched for secrets: many more than are shown
@@ -114,9 +120,10 @@ def showable(text: str, secrets: Iterable[str]) -> str:
 def text_of(response: Response) -> str:
     """The beginning of an answer's content as text, whatever it is."""
     named = re.search(r'charset="?([\w.:-]+)', response.headers.get("Content-Type", ""))
+    charset = normalize_encoding(named[1]).lower() if named else ""
     content = response.content[:_SEARCHED]
-    with suppress(LookupError, UnicodeError):  # the server may name anything
-        if named and "escape" not in named[1].lower() and (text := content.decode(named[1], "replace")):
+    with suppress(LookupError, UnicodeError):  # some of them are not of text
+        if charset in _CHARSETS and (text := content.decode(charset, "replace")):
             return text
     return content.decode("utf-8", "replace")
 
