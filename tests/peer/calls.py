@@ -1384,6 +1384,12 @@ CALLS: dict[str, Call] = {
         value({"ok": True}),
         raised(),
     ),
+    "answer in gzip that is cut": Call(
+        lambda at: client(at, retries=0).read("cut-gzip"),
+        "Compressed content that is cut, or broken in a later part",
+        value([1]),
+        raised(),
+    ),
     "answer in three codings": Call(
         lambda at: client(at, retries=0).read("three-codings"),
         "Content in three codings or more",

@@ -87,6 +87,9 @@ class Recording(Connection):
                 return Reply(200, b"\x89PNG\xff", {"Content-Type": "image/png"})
             case _, "gzip":
                 return Reply(200, gzip.compress(b"[1]"), {"Content-Encoding": "gzip"})
+            case _, "cut-gzip":
+                content = gzip.compress(b"[1]") + gzip.compress(b" " * 9)[:-8]
+                return Reply(200, content, {"Content-Encoding": "gzip"})
             case _, "three-codings":
                 content = gzip.compress(gzip.compress(gzip.compress(b"[1]")))
                 return Reply(200, content, {"Content-Encoding": "gzip, gzip, gzip"})

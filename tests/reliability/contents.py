@@ -103,9 +103,30 @@ CASES = [
     ),
     Case("gzip that is cut", DecompressionError, [_coded(b"gzip", _TEXT[:-9])], keeps=True),
     Case(
+        "gzip that is cut",
+        DecompressionError,
+        [_coded(b"gzip", gzip.compress(b"{}") + _TEXT[:-9])],
+        variant="in its second member",
+        keeps=True,
+    ),
+    Case(
         "gzip with a wrong checksum", DecompressionError, [_coded(b"gzip", _TEXT[:-8] + bytes(8))], keeps=True
     ),
+    Case(
+        "gzip with a wrong checksum",
+        DecompressionError,
+        [_coded(b"gzip", gzip.compress(b"{}") + _TEXT[:-8] + bytes(8))],
+        variant="in its second member",
+        keeps=True,
+    ),
     Case("gzip with more behind it", Data({}), [_coded(b"gzip", gzip.compress(b"{}") + b"more")], _DATA),
+    Case(
+        "gzip with more behind it",
+        Data({}),
+        [_coded(b"gzip", gzip.compress(b"{}") + b"\n")],
+        _DATA,
+        variant="a single byte",
+    ),
     Case(
         "deflate that is cut",
         DecompressionError,

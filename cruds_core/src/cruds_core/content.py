@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from typing import TYPE_CHECKING, Any, cast
 
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
@@ -169,10 +170,23 @@ def _is_cut(response: BaseHTTPResponse) -> bool:
 
 
 def _has_no_end(decoder: object) -> bool:
-    in_first_member = getattr(decoder, "_state", 0) == 0  # what follows the first may be padding
     stream: Any = getattr(decoder, "_obj", None)
     is_finished = getattr(stream, "is_finished", None)  # of brotli
-    return in_first_member and (is_finished() if is_finished else getattr(stream, "eof", True)) is False
+    is_whole = is_finished() if is_finished else getattr(stream, "eof", True)
+    in_first_member = getattr(decoder, "_state", 0) == 0
+    return is_whole is False and (in_first_member or not _is_padding(stream))
+
+
+def _is_padding(stream: Any) -> bool:
+    """Whether what follows the first member of gzip is none (RFC 1952, section 2.2), but zeros or a line break.
+
+    urllib3 ends quietly at any fault in a later member.
+    """
+    try:
+        stream.copy().decompress(b"\x8b")  # of the two bytes that a member begins with, the second
+    except zlib.error as error:
+        return "header check" in str(error)
+    return False
 
 
 class TooLarge(Exception):
