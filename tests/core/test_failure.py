@@ -484,6 +484,9 @@ def answer_of(form: str, size: int) -> list[Step]:
             return [CHUNKED + f"{size:x}\r\n".encode() + content + b"\r\n0\r\n\r\n"]
         case "gzip":
             return [reply(200, gzip.compress(content), Content_Encoding="gzip", Content_Type="text/plain")]
+        case "gzip that is larger than its content":
+            packed = gzip.compress(content, compresslevel=0)
+            return [reply(200, packed, Content_Encoding="gzip", Content_Type="text/plain")]
         case "gzip in chunks":
             packed = gzip.compress(content)
             head = CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
@@ -492,7 +495,10 @@ def answer_of(form: str, size: int) -> list[Step]:
             return [OK + b"\r\n" + content, End.CLOSE]
 
 
-@pytest.mark.parametrize("form", ["length", "chunks", "gzip", "gzip in chunks", "close"])
+@pytest.mark.parametrize(
+    "form",
+    ["length", "chunks", "gzip", "gzip that is larger than its content", "gzip in chunks", "close"],
+)
 def test_size_limit(form: str) -> None:
     """An answer of exactly max_response_size bytes is returned, and one of a byte more is not."""
     scripts = [answer_of(form, LIMIT), answer_of(form, LIMIT + 1), reply(200, b"1")]

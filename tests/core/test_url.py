@@ -96,6 +96,7 @@ def test_a_name_that_looks_like_loopback_is_https(host: str) -> None:
         ("example.com\r\nX: y", "cannot be parsed"),
         ("https://api.example.com:port", "cannot be parsed"),
         ("https://api.example.com:99999", "cannot be parsed"),
+        ("https://api.example.com:0", "cannot be parsed"),
         ("::1", r"in brackets, like \"\[::1\]:8080\""),
         ("fe80::1:8080/v1", "in brackets"),
         ("https://api.example.com/?", "query or a fragment"),

@@ -258,9 +258,11 @@ def looked_up(host: str) -> list[list[Any]]:
         raise socket.gaierror
 
     real, socket.getaddrinfo = socket.getaddrinfo, getaddrinfo  # type: ignore[assignment]
-    with suppress(HTTPError):
-        Client(host, retries=0).read("anything")
-    socket.getaddrinfo = real
+    try:
+        with suppress(HTTPError):
+            Client(host, retries=0).read("anything")
+    finally:
+        socket.getaddrinfo = real
     return found
 
 
@@ -721,6 +723,12 @@ CALLS: dict[str, Call] = {
         "A query in the host",
         sent("GET /base?key=1/anything"),
         refused("ValueError"),
+    ),
+    "host with port 0": Call(
+        lambda at: looked_up("http://api.example.com:0"),
+        "Port 0 in the host",
+        value([["api.example.com", 0]]),
+        raised("ValueError"),
     ),
     "host with two slashes": Call(
         lambda at: client(at, "/base//").read("anything"),

@@ -94,9 +94,9 @@ def receive(response: BaseHTTPResponse, limit: int) -> bytes:
         urllib3.exceptions.HTTPError: It could not be read.
     """
     expected = response.length_remaining
-    if expected is not None and expected > limit:
-        raise TooLarge(response.status)
-    if expected is not None and "Content-Encoding" not in response.headers:
+    if expected is not None and "Content-Encoding" not in response.headers:  # else it may become less
+        if expected > limit:
+            raise TooLarge(response.status)
         return response.read()
     buffer = io.BytesIO()
     for chunk in chunks(response):
@@ -178,7 +178,7 @@ def _has_no_end(decoder: object) -> bool:
 
 
 def _is_padding(stream: Any) -> bool:
-    """Whether what follows the first member of gzip is none (RFC 1952, section 2.2), but zeros or a line break.
+    """Whether what follows the first member of gzip is no other one (RFC 1952, section 2.2), as zeros are not.
 
     urllib3 ends quietly at any fault in a later member.
     """

@@ -135,7 +135,8 @@ def parse_place(url: str) -> Url:
         LocationParseError: It does not.
     """
     parts = parse_url(url)
-    if _UNSENDABLE.search(parts.host or ""):  # which urllib3 takes before 2.7
+    # The first is what urllib3 takes before 2.7; the second is no port, though an origin would take it for none.
+    if _UNSENDABLE.search(parts.host or "") or parts.port == 0:
         raise LocationParseError(url)
     return parts
 
