@@ -178,7 +178,7 @@ def _has_no_end(decoder: object) -> bool:
 
 
 def _is_padding(stream: Any) -> bool:
-    """Whether what follows the first member of gzip is no other one (RFC 1952, section 2.2), as zeros are not.
+    """Whether what follows the first member of gzip is no other one (RFC 1952, section 2.2).
 
     urllib3 ends quietly at any fault in a later member.
     """

@@ -135,7 +135,7 @@ def parse_place(url: str) -> Url:
         LocationParseError: It does not.
     """
     parts = parse_url(url)
-    # The first is what urllib3 takes before 2.7; the second is no port, though an origin would take it for none.
+    # urllib3 takes the first before 2.7. The second leads nowhere, but has the origin of another port.
     if _UNSENDABLE.search(parts.host or "") or parts.port == 0:
         raise LocationParseError(url)
     return parts
