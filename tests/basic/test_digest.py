@@ -283,6 +283,27 @@ def test_the_first_known_algorithm_is_taken() -> None:
     assert [proof["algorithm"] for proof in server.proofs] == ["SHA-256"]
 
 
+@pytest.mark.parametrize("name", ["realm", "nonce", "opaque"])
+def test_challenge_that_cannot_be_sent_back(name: str) -> None:
+    """A challenge with a control character, which no header of ours can hold, is the server's 401."""
+    told = {name: "a\x1bb"} | {other: "o" for other in ("realm", "nonce", "opaque") if other != name}
+    challenge = ", ".join(f'{key}="{value}"' for key, value in told.items())
+    with opened(algorithms=(), before=(f'Digest qop="auth", {challenge}',)) as (server, client):
+        with pytest.raises(ClientError, match="401"):
+            client.read("x")
+        assert server.statuses == [401]
+
+
+def test_nextnonce_that_cannot_be_sent_back() -> None:
+    """A nextnonce with a control character is passed over, and the nonce of now goes on."""
+    with opened() as (server, client):
+        client.read("x")
+        server.announced.append("a\x1bb")
+        for _ in range(3):
+            client.read("x")
+    assert server.statuses == [401, 200, 200, 200, 200]
+
+
 @pytest.mark.parametrize(
     "before", [(), ('Basic realm="x"',), UNKNOWN], ids=["nothing else", "Basic", "much else"]
 )

@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
+# RFC 9110, section 5.6.4: no control character but a tab. What is sent back could not be sent with one.
+_QUOTED = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*"'
 
 # RFC 9110, section 11.6.1: auth-param = token BWS "=" BWS ( token / quoted-string )
-_PARAMETER = re.compile(rf"({_NAME})[ \t]*=[ \t]*({_NAME}|{_QUOTED})(?=[ \t]*(?:,|\Z))", re.DOTALL)
+_PARAMETER = re.compile(rf"({_NAME})[ \t]*=[ \t]*({_NAME}|{_QUOTED})(?=[ \t]*(?:,|\Z))")
 # challenge = auth-scheme [ 1*SP ( token68 / #auth-param ) ]
 _SCHEME = re.compile(rf"({_NAME})(?:[ \t]+|(?=,|\Z))")
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|\Z))")
