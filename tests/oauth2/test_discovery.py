@@ -194,6 +194,7 @@ def test_issuer_is_compared_to_the_letter(asked: str, named: str) -> None:
         reply(200, b'{"token_endpoint": "https://evil.example/token"}'),
         reply(200, b'{"issuer": null, "token_endpoint": "https://evil.example/token"}'),
         reply(200, b'{"issuer": ["https://as.example"], "token_endpoint": "https://evil.example/token"}'),
+        reply(200, b'{"issuer": ' + b"[" * 1020 + b"]" * 1020 + b"}"),
         reply(200, b'{"issuer": "https://evil.example", "token_endpoint": "https://evil.example/token"}'),
     ],
     ids=lambda answer: answer[9:12].decode() + " " + answer.partition(b"\r\n\r\n")[2][:30].decode("latin-1"),

@@ -75,7 +75,9 @@ def _fault(metadata: dict[str, Any], issuer: str) -> str | None:
     # RFC 8414, section 3.3: "If these values are not identical, the data contained in the response MUST NOT
     # be used."
     if metadata.get("issuer") != issuer:
-        named = showable(str(metadata.get("issuer")), ())
+        told = metadata.get("issuer")
+        # What nests deep is read, but Python cannot write it.
+        named = showable("" if isinstance(told, (dict, list)) else str(told), ())
         return f'belongs to the issuer "{named}": that must be given to the letter, if it is the right one'
     for name in ("token_endpoint", "authorization_endpoint", "revocation_endpoint"):
         if name == "token_endpoint" or metadata.get(name) is not None:
