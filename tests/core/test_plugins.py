@@ -304,6 +304,19 @@ def test_importlib_metadata_makes_no_difference(site: Site) -> None:
     assert {"alpha", "gone"} <= set(site.run(script))
 
 
+def test_metadata_that_is_no_utf_8_breaks_no_scheme(site: Site) -> None:
+    """Metadata in another encoding keep neither the other schemes nor that of their own from being used."""
+    for name in ("alpha-plugin", "latin-plugin"):
+        site.install(name, [name.partition("-")[0]])
+    with (site.folder / "latin_plugin-1.0.dist-info" / "METADATA").open("ab") as metadata:
+        metadata.write("Author: J. M\xfcller\n".encode("latin-1"))
+    plugins = site.plugins()
+    assert plugins.create("alpha", token="t").access_token() == "t"
+    assert plugins.create("latin", token="t").access_token() == "t"
+    (named,) = [offer for offer in plugins.offers() if offer.scheme == "latin"]
+    assert (named.distribution, named.version, named.leftover) == ("latin_plugin", "1.0", None)
+
+
 # Rule 2: two distributions that offer one name.
 
 

@@ -55,18 +55,22 @@ class Offer(NamedTuple):
         module = entry_point.value.partition(":")[0]  # a value that cannot be read has no "module"
         if entry_point.dist is None:
             return cls(entry_point.name, module, None, None, entry_point)
+        name = version = None
+        is_whole = False
         try:
             metadata = entry_point.dist.metadata
             name, version = (next(iter(metadata.get_all(key, [])), None) for key in ("Name", "Version"))
         except FileNotFoundError:  # as importlib_metadata has it, which takes over wherever it is imported
-            name = version = None
+            pass
+        except UnicodeDecodeError:  # the name of an author in another encoding
+            is_whole = True
         if name:
             return cls(entry_point.name, name, version, None, entry_point)
         folder = getattr(entry_point.dist, "_path", None)  # there is no public way to it
         if folder is None:
             return cls(entry_point.name, module, version, None, entry_point)
         name, _, told = folder.stem.partition("-")  # NAME-VERSION.dist-info
-        return cls(entry_point.name, name, version or told or None, str(folder), entry_point)
+        return cls(entry_point.name, name, version or told or None, None if is_whole else str(folder), entry_point)
 
     def broken(self, reason: str) -> BrokenPluginError:
         """The error that says which plugin is broken, why, and how to mend it or be rid of it.
