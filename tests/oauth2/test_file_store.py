@@ -1,6 +1,7 @@
 """FileStore: who can read its folder, what is on the disk and when, and what a killed writer leaves."""
 
 import errno
+import json
 import os
 import re
 import stat
@@ -12,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from servers.fault import Fault, reply
 
-from cruds_auth_oauth2 import FileStore, OAuthStoreError
+from cruds_auth_oauth2 import FileStore, OAuth2, OAuthStoreError
 
 KEY = "0123456789abcdef" * 4
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows has other permissions")
@@ -241,12 +243,43 @@ def test_leftovers_of_a_killed_writer(tmp_path: Path) -> None:
     assert store.load(KEY) == "after"
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", "ä".encode(), b"x" * 2_000_000], ids=range(4))
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", "ä".encode(), b"x" * 9_000_000], ids=range(4))
 def test_file_that_was_garbled(tmp_path: Path, content: bytes) -> None:
-    """Any bytes come as a text that opens as nothing, of at most 1 MiB."""
+    """Any bytes come as a text that opens as nothing, of at most 8 MiB."""
     store = FileStore(tmp_path / "tokens")
     (store.path / f"{KEY}.token").write_bytes(content)
-    assert store.load(KEY) == content[: 1 << 20].decode("ascii", "replace")
+    assert store.load(KEY) == content[: 8 << 20].decode("ascii", "replace")
+
+
+@posix
+def test_file_that_is_a_pipe(tmp_path: Path) -> None:
+    """A FIFO, which nobody writes to, is read as a text that opens as nothing: nobody waits for it."""
+    store = FileStore(tmp_path / "tokens")
+    os.mkfifo(store.path / f"{KEY}.token")
+    found: list[str | None] = []
+    reading = threading.Thread(target=lambda: found.append(store.load(KEY)), daemon=True)
+    reading.start()
+    reading.join(10)
+    assert found == [""]
+
+
+@pytest.mark.parametrize("text", ["x", "é", "\U0001f511", '"'])
+def test_largest_token(tmp_path: Path, text: str) -> None:
+    """The token of the largest answer that is read is found again, whatever it grows to when it is sealed."""
+    room = (1 << 20) - 200
+    written = json.dumps(text, ensure_ascii=False)[1:-1]
+    pad = text * (room // len(written.encode()))
+    answer = {"access_token": "t", "expires_in": 3600, "pad": pad}
+    content = json.dumps(answer, ensure_ascii=False).encode()
+    with Fault(reply(200, content)) as server:
+        first, second = (
+            OAuth2(
+                f"{server.url}/token", "a-client", "a secret", "read", encryption_key=KEY, store=FileStore(tmp_path)
+            )
+            for _ in range(2)
+        )
+        assert first.access_token() == second.access_token() == "t"
+    assert len(server.received) == 1
 
 
 def test_token_that_is_a_folder(tmp_path: Path) -> None:

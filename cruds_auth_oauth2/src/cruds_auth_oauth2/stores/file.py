@@ -22,7 +22,7 @@ _POLL = 0.02  # seconds between two attempts to take a lock
 
 _ROOM = 16384  # bytes that a record takes at most, with few exceptions
 
-_LARGEST = 1 << 20  # bytes, as of an answer with a token
+_LARGEST = 8 << 20  # bytes: what an answer of 1 MiB becomes when it is written as JSON twice and sealed
 
 
 def folder(path: str | os.PathLike[str], name: str) -> Path:
@@ -75,7 +75,9 @@ class FileStore(TokenStore):
         """The record of a key; None where there is none."""
         with self._errors("the token cannot be read"):
             try:
-                with self._file(key).open("rb") as file:
+                # Of a FIFO nothing is read; without O_NONBLOCK that would wait for ever.
+                flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+                with os.fdopen(os.open(self._file(key), flags), "rb") as file:
                     content = file.read(_LARGEST)
             except FileNotFoundError:
                 return None
