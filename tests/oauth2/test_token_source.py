@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -672,6 +672,45 @@ def test_an_error_of_the_callers_own() -> None:
         assert isinstance(error.__cause__, AnswerError)
         assert (str(error.__cause__), error.__cause__.status) == ("status 403", 403)
     assert len(set(map(id, errors))) == 3
+
+
+class PanicError(Exception):
+    """Such as those of libraries in Rust, of which only they make objects."""
+
+    def __new__(cls, *args: object) -> Self:
+        """Make none."""
+        if args != (made,):
+            raise TypeError("No constructor defined")
+        return super().__new__(cls)
+
+
+made = object()
+
+
+def circle() -> Exception:
+    """Returns an error that is the cause of its own cause."""
+    error, cause = ValueError("first"), ValueError("second")
+    error.__cause__, cause.__cause__ = cause, error
+    return error
+
+
+@pytest.mark.parametrize("cause", [PanicError(made), circle()], ids=["of its own", "in a circle"])
+def test_a_cause_that_cannot_be_copied(cause: Exception) -> None:
+    """A secret whose callable raises any error at all is an AuthError, which all threads have."""
+    gate = Gate()
+
+    def secret() -> str:
+        gate()
+        raise cause
+
+    auth = OAuth2("http://127.0.0.1:1/token", "client", secret, None)
+    calls = [begin(auth.access_token)]
+    assert gate.reached.wait(10)
+    calls += [begin(auth.access_token) for _ in range(2)]
+    time.sleep(0.05)
+    gate.opened.set()
+    told = f"the callable given as client_secret raised {type(cause).__name__}"
+    assert [repr(call.exception(5)) for call in calls] == [repr(AuthError(told))] * 3
 
 
 def test_a_secret_that_fails_for_all() -> None:

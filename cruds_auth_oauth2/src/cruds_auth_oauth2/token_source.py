@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from urllib3.exceptions import ConnectTimeoutError
@@ -340,11 +340,14 @@ def _may_have_acted(error: BaseException) -> bool:
 
 _Error = TypeVar("_Error", bound=BaseException)
 
+_CAUSES = 8  # those of an error can go in a circle
 
-def _copy(error: _Error) -> _Error:
+
+def _copy(error: _Error, causes: int = _CAUSES) -> _Error:
     """An error for another thread, without the tracebacks of this one."""
     copied = type(error).__new__(type(error), *error.args)  # what __init__ takes is its own affair
     copied.__dict__.update(error.__dict__)
-    if error.__cause__ is not None:
-        copied.__cause__ = _copy(error.__cause__)
+    if error.__cause__ is not None and causes:
+        with suppress(Exception):  # some classes, as of libraries in Rust, make no object but their own
+            copied.__cause__ = _copy(error.__cause__, causes - 1)
     return copied
