@@ -274,7 +274,12 @@ def test_largest_token(tmp_path: Path, text: str) -> None:
     with Fault(reply(200, content)) as server:
         first, second = (
             OAuth2(
-                f"{server.url}/token", "a-client", "a secret", "read", encryption_key=KEY, store=FileStore(tmp_path)
+                f"{server.url}/token",
+                "a-client",
+                "a secret",
+                "read",
+                encryption_key=KEY,
+                store=FileStore(tmp_path),
             )
             for _ in range(2)
         )

@@ -70,7 +70,8 @@ class Offer(NamedTuple):
         if folder is None:
             return cls(entry_point.name, module, version, None, entry_point)
         name, _, told = folder.stem.partition("-")  # NAME-VERSION.dist-info
-        return cls(entry_point.name, name, version or told or None, None if is_whole else str(folder), entry_point)
+        leftover = None if is_whole else str(folder)
+        return cls(entry_point.name, name, version or told or None, leftover, entry_point)
 
     def broken(self, reason: str) -> BrokenPluginError:
         """The error that says which plugin is broken, why, and how to mend it or be rid of it.
