@@ -156,6 +156,26 @@ def test_names_in_redis(redis: Redis) -> None:
     assert RedisStore(redis.url, prefix="other:").load(KEY) is None
 
 
+def test_redis_that_runs_no_scripts(redis: Redis) -> None:
+    """Where the user of Redis may run no script, with which a token is saved, no token is asked for."""
+    with redis.client() as client, AuthorizationServer() as authority:
+        may = {"keys": ["*"], "commands": ["+@all", "-eval"], "passwords": [f"+{redis.password}"]}
+        client.acl_setuser("ada", enabled=True, **may)
+        with redis.client(username="ada") as ada:
+            auth = OAuth2(
+                authority.token_url,
+                authority.client_id,
+                authority.client_secret,
+                "read",
+                encryption_key="a key",
+                store=RedisStore(ada, prefix="scripts:"),
+            )
+            with pytest.raises(OAuthStoreError, match=r"^no token was asked for: NoPermissionError"):
+                auth.access_token()
+        assert auth.token is None
+        assert client.keys("scripts:*") == []
+
+
 @pytest.mark.parametrize("decodes", [False, True])
 def test_lock_in_redis_that_was_lost(redis: Redis, decodes: bool) -> None:
     """Before a token is asked for, the store finds out that its lock has ended, or is another's."""

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from cruds_core import SecretSource
 
 # Keeps a record only while the lock is held: whoever has lost it must not undo what the next one saved.
-# KEYS: lock, record. ARGV: the lock's token, the record or "", milliseconds.
+# KEYS: lock, record. ARGV: the lock's token; the record, "" for none, or nothing to look alone; milliseconds.
 _SAVE = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+if not ARGV[2] then return 1 end
 if ARGV[2] == '' then redis.call('del', KEYS[2])
 else redis.call('set', KEYS[2], ARGV[2], 'px', ARGV[3]) end
 return 1
@@ -94,20 +95,20 @@ class RedisStore(TokenStore):
         return found.decode("ascii", "replace") if isinstance(found, bytes) else found
 
     def prepare(self, key: str) -> None:
-        """See that the lease has not ended meanwhile: another that has the lock now asks for a token, too."""
-        held = getattr(self._held, key, None)
-        with self._errors("the lock cannot be looked at"):
-            is_held = held is not None and held.owned()
-        if not is_held:
-            raise _lost("no token was asked for")
+        """See that the lease has not ended meanwhile: another that has the lock now asks for a token, too.
+
+        A script looks, as a script will save it: a Redis that runs none is found out in time.
+        """
+        self._run("no token was asked for", key)
 
     def save(self, key: str, record: str, lifetime: float | None) -> None:
         """Keep a record if this thread still holds the lock of the key."""
-        self._write(key, record, self.lifetime if lifetime is None else lifetime, "saved")
+        seconds = self.lifetime if lifetime is None else lifetime
+        self._run("the token was not saved", key, record, max(int(seconds * 1000), 1))
 
     def delete(self, key: str) -> None:
         """Remove the record of a key if this thread still holds its lock."""
-        self._write(key, "", 1, "removed")
+        self._run("the token was not removed", key, "")
 
     @contextmanager
     def lock(self, key: str, *, lease: float, wait: float) -> Generator[None]:
@@ -130,14 +131,16 @@ class RedisStore(TokenStore):
             with self._errors("the lock cannot be given back"), suppress(LockNotOwnedError):
                 held.release()
 
-    def _write(self, key: str, record: str, lifetime: float, done: str) -> None:
+    def _run(self, fault: str, key: str, *argv: str | int) -> None:
+        """Have Redis save or remove a record, or neither, if this thread still holds its lock."""
         name = self._name(key)
         held = getattr(self._held, key, None)
-        argv = ["" if held is None else held.local.token, record, max(int(lifetime * 1000), 1)]
-        with self._errors(f"the token was not {done}"):
-            kept = self._connect().eval(_SAVE, 2, f"{name}:lock", name, *argv)
-        if not kept:
-            raise _lost(f"the token was not {done}")
+        holder = "" if held is None else held.local.token
+        with self._errors(fault):
+            is_held = self._connect().eval(_SAVE, 2, f"{name}:lock", name, holder, *argv)
+        if not is_held:
+            msg = f"{fault}: the lease of the lock in Redis has ended, and another may have it"
+            raise OAuthStoreError(msg)
 
     def _name(self, key: str) -> str:
         return f"{self.prefix}{{{key}}}"  # in a cluster, the lock and the record are in one place
@@ -179,10 +182,6 @@ class RedisStore(TokenStore):
 
     def __repr__(self) -> str:
         return f"RedisStore(***, prefix={getattr(self, 'prefix', '?')!r})"
-
-
-def _lost(what: str) -> OAuthStoreError:
-    return OAuthStoreError(f"{what}: the lease of the lock in Redis has ended, and another may have it")
 
 
 def _library() -> Any:
