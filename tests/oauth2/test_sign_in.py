@@ -26,6 +26,7 @@ from cruds_auth_oauth2 import (
     OAuthAuthorizationError,
     OAuthStateError,
 )
+from cruds_auth_oauth2.authorization import PendingRequests
 from cruds_core import Client
 
 CALLBACK = "https://app.example/callback"
@@ -346,6 +347,31 @@ def test_used_request_stays_used(authority: AuthorizationServer) -> None:
         auth.parse_authorization_response(answer.replace("code=", "error="))
     refused(auth, sealed, answer)
     assert len(authority.token_requests) == 1
+
+
+def test_used_request_stays_used_while_others_sign_in(authority: AuthorizationServer) -> None:
+    """Neither 1100 other sign-ins nor as many that are pending make a used request new."""
+    auth = back_end(authority)
+    url, sealed = auth.authorization_request()
+    answer = authority.sign_in(url)
+    auth.sign_in(sealed, answer)
+    for _ in range(1100):
+        other_url, other = auth.authorization_request()
+        state = parse_qs(urlsplit(other_url).query)["state"][0]
+        with pytest.raises(OAuthAuthorizationError, match="refused"):
+            auth.sign_in(other, f"{CALLBACK}?error=access_denied&state={state}")
+        auth.get_authorization_url()
+    assert "completed before" in str(refused(auth, sealed, answer))
+
+
+def test_used_requests_take_bounded_memory() -> None:
+    """Beyond 100 000 used requests the oldest is forgotten, and only that one."""
+    used = PendingRequests()
+    for number in range(100_001):
+        used.spend(f"state {number}")
+    used.spend("state 0")
+    with pytest.raises(OAuthStateError):
+        used.spend("state 2")
 
 
 def test_user_object_does_not_know_what_was_used(authority: AuthorizationServer) -> None:

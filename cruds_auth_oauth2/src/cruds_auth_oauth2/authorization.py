@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -27,6 +28,9 @@ LIFETIME = 600
 
 #: How many sign-ins may be under way on one object; the oldest gives way.
 MAX_PENDING = 1000
+
+#: How many sealed requests one object knows to be used, in that time.
+MAX_SPENT = 100_000
 
 _VERIFIER = 48  # random bytes: 64 characters (RFC 7636, section 4.1, asks for 43 to 128)
 
@@ -200,11 +204,9 @@ def _parameters(redirect_url: SecretText) -> dict[str, SecretText]:
 
 
 class _Began(NamedTuple):
-    """A request that is remembered here, and one that is kept elsewhere without what belongs to it."""
-
     at: float  # time.monotonic()
-    sealed: Sealed | None = None  # its verifier
-    scope: str = ""
+    sealed: Sealed  # its verifier
+    scope: str
     is_checked: bool = False
 
 
@@ -213,13 +215,17 @@ class PendingRequests:
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
-        self._began: dict[bytes, _Began] = {}  # in order
+        self._began: OrderedDict[bytes, _Began] = OrderedDict()
+        self._spent: OrderedDict[bytes, float] = OrderedDict()  # of requests that are kept elsewhere
 
     def add(self, pending: Pending) -> None:
         """Remember a request."""
         sealed = Sealed(pending.verifier, "code verifier")
         with self._lock:
-            self._remember(_name(pending.state), _Began(time.monotonic(), sealed, pending.scope))
+            self._forget_old()
+            self._began[_name(pending.state)] = _Began(time.monotonic(), sealed, pending.scope)
+            if len(self._began) > MAX_PENDING:
+                self._began.popitem(last=False)
 
     def check(self, state: str) -> None:
         """Note that the issuer of the answer to a request has been checked."""
@@ -230,13 +236,12 @@ class PendingRequests:
     def discard(self, state: str) -> None:
         """Forget a request that was refused."""
         with self._lock:
-            if (began := self._began.get(name := _name(state))) and began.sealed:
-                del self._began[name]
+            self._began.pop(_name(state), None)
 
     def clear(self) -> None:
         """Forget all of them."""
         with self._lock:
-            self._began = {name: began for name, began in self._began.items() if not began.sealed}
+            self._began.clear()
 
     def take(self, state: str, *, checked: bool) -> Pending:
         """A request, which is then forgotten.
@@ -251,7 +256,7 @@ class PendingRequests:
         with self._lock:
             self._forget_old()
             began = self._began.get(name := _name(state))
-            if began is None or began.sealed is None:
+            if began is None:
                 msg = (
                     '"state" belongs to no sign-in that is pending here: forged, used before, more than '
                     f"{LIFETIME} s old, or begun by another object or process; begin a new one"
@@ -271,21 +276,19 @@ class PendingRequests:
         """
         with self._lock:
             self._forget_old()
-            if (name := _name(state)) in self._began:
+            if (name := _name(state)) in self._spent:
                 msg = "this sign-in has been completed before; begin a new one"
                 raise OAuthStateError(msg)
-            self._remember(name, _Began(time.monotonic()))
-
-    def _remember(self, name: bytes, began: _Began) -> None:
-        self._forget_old()
-        self._began[name] = began
-        if len(self._began) > MAX_PENDING:
-            del self._began[next(iter(self._began))]
+            self._spent[name] = time.monotonic()
+            if len(self._spent) > MAX_SPENT:
+                self._spent.popitem(last=False)
 
     def _forget_old(self) -> None:
         oldest = time.monotonic() - LIFETIME
-        for name in [name for name, began in self._began.items() if began.at < oldest]:
-            del self._began[name]
+        while self._began and next(iter(self._began.values())).at < oldest:
+            self._began.popitem(last=False)
+        while self._spent and next(iter(self._spent.values())) < oldest:
+            self._spent.popitem(last=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PendingRequests, ()
