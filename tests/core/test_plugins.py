@@ -317,6 +317,25 @@ def test_metadata_that_is_no_utf_8_breaks_no_scheme(site: Site) -> None:
     assert (named.distribution, named.version, named.leftover) == ("latin_plugin", "1.0", None)
 
 
+@pytest.mark.parametrize("broken", [b"half", b"caf\xe9 = x"], ids=["half a line", "no UTF-8"])
+def test_entry_points_that_cannot_be_read_break_no_other(site: Site, broken: bytes) -> None:
+    """A file of entry points that nobody can read hides its own schemes, and is named in the log."""
+    site.install("alpha-plugin", ["alpha"])
+    site.install("half-plugin", ["half"])
+    with (site.folder / "half_plugin-1.0.dist-info" / "entry_points.txt").open("ab") as entry_points:
+        entry_points.write(b"\n[console_scripts]\n" + broken)
+    script = (
+        "import io, json, logging, cruds_core\nlog = io.StringIO()\nlogging.basicConfig(stream=log)\n"
+        "plugins = cruds_core.Plugins()\nplugins.create('alpha', token='t')\n"
+        "print(json.dumps([plugins.schemes(), log.getvalue()]))"
+    )
+    schemes, log = site.run(script)
+    assert "alpha" in schemes
+    assert "basic" in schemes
+    assert "half" not in schemes
+    assert "half_plugin-1.0.dist-info" in log
+
+
 # Rule 2: two distributions that offer one name.
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import sys
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -15,17 +16,40 @@ from .lock import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
     from .auth import AuthABC
 
     Factory = Callable[..., AuthABC]
+
+logger = logging.getLogger(__name__)
 
 #: The entry-point group of auth schemes. The name of an entry point is the name of its scheme.
 GROUP = "cruds.auth"
 
 _PIP = f"{sys.executable} -m pip"
 _HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("cruds_")}
+
+
+def installed() -> list[EntryPoint]:
+    """The entry points of our group that are installed, but for those of files that cannot be read."""
+    from importlib.metadata import distributions, entry_points  # late: it costs more than all the rest
+
+    try:
+        return list(entry_points(group=GROUP))
+    except Exception:  # any distribution, of a plugin or not, may have a file that was written by half
+        return [entry_point for one in distributions() for entry_point in _readable(one)]
+
+
+def _readable(distribution: Distribution) -> list[EntryPoint]:
+    try:
+        return list(distribution.entry_points.select(group=GROUP))
+    except Exception as error:
+        where = getattr(distribution, "_path", None)  # its name may be as broken
+        logger.warning(
+            "entry points that cannot be read are passed over: %s in %s", type(error).__name__, where
+        )
+        return []
 
 
 class Offer(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .auth import AuthABC
 from .event import Observers, default_observers
 from .exceptions import PluginConflictError, PluginError, UnknownSchemeError
-from .loading import GROUP, Module, Offer, hooks_of, observers_of
+from .loading import Module, Offer, hooks_of, installed, observers_of
 from .lock import ForkSafeLock
 from .selection import VARIABLE, Selection, normal
 from .survey import SchemeReport, State
@@ -208,9 +208,7 @@ class Plugins:
 
     def _scan(self) -> list[Offer]:
         if self._offers is None:
-            from importlib.metadata import entry_points  # imported late: it costs more than all the rest
-
-            self._offers = _offers(entry_points(group=GROUP))
+            self._offers = _offers(installed())
         return self._offers
 
     def _allows(self, offer: Offer) -> bool:
