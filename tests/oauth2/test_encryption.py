@@ -153,10 +153,13 @@ def test_another_context_is_another_key() -> None:
                 Keys(key, "two").open("test", sealed)
 
 
-def test_what_is_sent_stretches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a browser sends, no key is stretched once more for it."""
-    keys = ring(TEXT_KEY)
+@pytest.mark.parametrize("count", [1, 20])
+def test_what_is_sent_stretches_nothing(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Whatever a browser sends, no key is stretched once more for it, however many there are."""
+    keys = ring([TEXT_KEY, *(f"key {number}" for number in range(1, count))])
     sealed = keys.seal("test", RECORD)
+    with pytest.raises(BrokenSealError):
+        keys.open("another", sealed)  # by none of them: each is tried
     monkeypatch.setattr("hashlib.scrypt", pytest.fail)
     for other in (f"{'A' * 22}==.{sealed}", sealed + sealed, f".{sealed}", sealed[:-1], "A" * 1000):
         with pytest.raises(BrokenSealError):

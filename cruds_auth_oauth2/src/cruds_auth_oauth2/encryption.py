@@ -155,7 +155,7 @@ def _record(pairs: list[tuple[str, Any]]) -> SecretDict:
     return SecretDict((name, hidden(value)) for name, value in pairs)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=1024)  # keys of all clients of a program, and those that were changed
 def _fernet(key: SecretText, salt: bytes) -> Fernet:
     try:
         return Fernet(key)
