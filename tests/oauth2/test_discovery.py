@@ -238,6 +238,14 @@ def test_endpoint_where_no_credentials_may_go(name: str, value: Any) -> None:
         assert name in str(fails(server.url))
 
 
+def test_authorization_endpoint_that_says_what_we_say() -> None:
+    """An endpoint whose query names the client, or anything else of ours, is the server's fault."""
+    with publishing(authorization_endpoint="https://as.example/authorize?tenant=a&client_id=b") as server:
+        assert "authorization_endpoint holds 'client_id', which is set by us" in str(
+            fails(server.url, redirect_uri=CALLBACK)
+        )
+
+
 def test_token_endpoint_is_needed() -> None:
     """Metadata without a token endpoint are of no use."""
     with publishing(token_endpoint=None) as server:

@@ -18,7 +18,7 @@ from cruds_core.status import showable
 
 from .encryption import Sealed
 from .exceptions import OAuthAuthorizationError, OAuthStateError
-from .parameters import RESERVED, read_details, read_scope
+from .parameters import check_query, read_details, read_scope
 
 if TYPE_CHECKING:
     from .parameters import Pairs, Parameters
@@ -97,9 +97,7 @@ class Authorization:
         params: Parameters,
         state_length: int,
     ) -> None:
-        if own := {name for name, _ in parse_qsl(urlsplit(url).query)} & RESERVED:
-            msg = f"authorization_url holds {min(own)!r}, which is set by us"
-            raise ValueError(msg)
+        check_query("authorization_url", url)
         self.redirect_uri = redirect_uri
         self._url = url
         self._client_id = client_id

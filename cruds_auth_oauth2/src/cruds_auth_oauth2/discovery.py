@@ -12,6 +12,7 @@ from cruds_core.decoding import load_json
 from cruds_core.status import showable
 
 from .exceptions import OAuthDiscoveryError
+from .parameters import check_query
 from .server import check_issuer, check_url
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def _fault(metadata: dict[str, Any], issuer: str) -> str | None:
     for name in ("token_endpoint", "authorization_endpoint", "revocation_endpoint"):
         if name == "token_endpoint" or metadata.get(name) is not None:
             try:
-                check_url(name, metadata.get(name))
+                url = check_url(name, metadata.get(name))
+                if name == "authorization_endpoint":
+                    check_query(name, url)
             except (TypeError, ValueError) as error:
                 return f"is no use: {error}"
     return None

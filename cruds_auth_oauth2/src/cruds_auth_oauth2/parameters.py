@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias, cast
+from urllib.parse import parse_qsl, urlsplit
 
 from cruds_core.secret import SecretText, fault_of, hidden, is_credential, plain
 
@@ -26,6 +27,17 @@ _HARMLESS = ("_type", "_format", "_hint")
 
 # RFC 6749, section 3.3: scope-token
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+
+def check_query(name: str, url: str) -> None:
+    """Refuse the URL of an authorization endpoint whose query says what we have to say.
+
+    Raises:
+        ValueError: It does.
+    """
+    if own := {key for key, _ in parse_qsl(urlsplit(url).query)} & RESERVED:
+        msg = f"{name} holds {min(own)!r}, which is set by us"
+        raise ValueError(msg)
 
 
 class Parameters:
