@@ -96,7 +96,7 @@ def cruds_register_auth(register):
 # In an interpreter of its own alone: that of the tests has taken long already.
 SPIN = """
 import sys, time
-end = max(time.process_time() + 2.2, 10 * time.process_time())
+end = max(time.process_time() + 2.2, 6 * time.process_time())
 while "pytest" not in sys.modules and time.process_time() < end: pass
 """
 

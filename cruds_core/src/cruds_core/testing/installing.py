@@ -46,7 +46,7 @@ sys.meta_path.insert(0, Finder)
 sys.addaudithook(watch)
 start = time.process_time()
 __import__(sys.argv[1])
-longest = max(float(sys.argv[3]), 8 * start)
+longest = max(float(sys.argv[3]), 4 * start)
 if time.process_time() - start > longest:
     done.append(f"takes more than {longest:.1f} s of the processor")
 if logging.root.handlers != handlers:
