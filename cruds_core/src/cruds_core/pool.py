@@ -57,20 +57,22 @@ class Pool:
         self.timeout = own if isinstance(own, Timeout) else Timeout.from_float(own)
         #: The Retry that the user's manager was made with, or None.
         self.retry: urllib3.Retry | None = self.manager.connection_pool_kw.get("retries")
-        proxied: dict[Any, Any] = getattr(self.manager, "proxy_headers", {})
-        #: What a proxy is sent that must not be shown. A server gets it, too, where the proxy hands it on.
-        self.secrets = frozenset(
-            secret
-            for name, value in proxied.items()
-            if isinstance(name, str) and isinstance(value, str) and not is_harmless(name)
-            for secret in credentials_in(name, value)
-        )
         _pools.add(self)
         # What a first request would import. A child that is forked while another thread does so would wait
         # for ever: CPython does not make the lock of a module anew.
         for name in ("encodings.idna", "html"):
             importlib.import_module(name)
         orjson_loads()
+
+    def secrets(self) -> set[str]:
+        """What a proxy is sent that must not be shown. A server gets it, too, where the proxy hands it on."""
+        proxied: dict[Any, Any] = getattr(self.manager, "proxy_headers", {})
+        return {
+            secret
+            for name, value in proxied.items()
+            if isinstance(name, str) and isinstance(value, str) and not is_harmless(name)
+            for secret in credentials_in(name, value)
+        }
 
     def urlopen(self, request: Request) -> BaseHTTPResponse:
         """Send the request once and return the answer with its content unread.

@@ -143,7 +143,7 @@ class _Call:
         self.failed = False
         self.in_scheme = False
         self.status: int | None = None
-        self.secrets: set[str] = set(transport.pool.secrets)
+        self.secrets = transport.pool.secrets()
         self.content = b""
         self.refusal = ""
 
